@@ -1,0 +1,3 @@
+//! minik: not written yet.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! minik-driver: not written yet.

@@ -1,0 +1,1 @@
+//! minik-hyperv: not written yet.

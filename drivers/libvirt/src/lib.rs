@@ -1,0 +1,1 @@
+//! minik-libvirt: not written yet.

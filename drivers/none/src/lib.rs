@@ -1,0 +1,1 @@
+//! minik-none: not written yet.

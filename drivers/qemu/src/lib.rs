@@ -1,0 +1,1 @@
+//! minik-qemu: not written yet.

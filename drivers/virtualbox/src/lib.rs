@@ -1,0 +1,1 @@
+//! minik-virtualbox: not written yet.

@@ -1,0 +1,3 @@
+//! minik-agent: not written yet.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! minik-image: not written yet.

@@ -1,0 +1,1 @@
+//! minik-api: not written yet.

@@ -1,0 +1,1 @@
+//! minik-apiserver: not written yet.

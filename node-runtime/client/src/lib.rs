@@ -1,0 +1,1 @@
+//! minik-client: not written yet.

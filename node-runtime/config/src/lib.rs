@@ -1,0 +1,1 @@
+//! minik-config: not written yet.

@@ -1,0 +1,1 @@
+//! minik-controllers: not written yet.

@@ -1,0 +1,1 @@
+//! minik-cri: not written yet.

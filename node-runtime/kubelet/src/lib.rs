@@ -1,0 +1,1 @@
+//! minik-kubelet: not written yet.

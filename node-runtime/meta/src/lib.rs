@@ -1,0 +1,1 @@
+//! minik-meta: not written yet.

@@ -1,0 +1,3 @@
+//! minik-node: not written yet.
+
+fn main() {}

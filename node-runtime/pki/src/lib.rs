@@ -1,0 +1,1 @@
+//! minik-pki: not written yet.

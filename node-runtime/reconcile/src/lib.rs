@@ -1,0 +1,1 @@
+//! minik-reconcile: not written yet.

@@ -1,0 +1,1 @@
+//! minik-store: not written yet.

@@ -1,0 +1,1 @@
+//! minik-testkit: not written yet.

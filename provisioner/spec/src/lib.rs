@@ -1,0 +1,1 @@
+//! minik-spec: not written yet.

@@ -1,0 +1,1 @@
+//! minik-provisioner: not written yet.

@@ -1,0 +1,1 @@
+//! minik-bench: not written yet.

@@ -1,0 +1,1 @@
+//! minik-cluster: not written yet.

@@ -1,0 +1,1 @@
+//! minik-e2e: not written yet.

@@ -1,0 +1,1 @@
+//! minik-tidy: not written yet.
