@@ -291,7 +291,7 @@ clusters:
     tls-server-name: inner
     extensions:
     - name: audit
-      extension: {level: "012", enabled: yes, n: 7}
+      extension: {level: "012", enabled: yes, count: 7}
 contexts:
 - name: work
   context: {cluster: work, user: me, namespace: team}
@@ -323,7 +323,52 @@ users:
         let mut document = Kubeconfig::parse(THEIRS).unwrap();
         document.put(&entry("https://192.168.49.2:8443", Pem::Text));
         document.current_context = "minik".to_owned();
-        expect![[""]].assert_eq(&document.to_yaml().unwrap());
+        expect![[r#"
+            apiVersion: v1
+            kind: Config
+            clusters:
+            - name: work
+              cluster:
+                server: https://work.example:6443
+                tls-server-name: inner
+                extensions:
+                - name: audit
+                  extension:
+                    level: "012"
+                    enabled: true
+                    count: 7
+            - name: minik
+              cluster:
+                server: https://192.168.49.2:8443
+                certificate-authority-data: Y2E=
+            contexts:
+            - name: work
+              context:
+                cluster: work
+                user: me
+                namespace: team
+            - name: minik
+              context:
+                cluster: minik
+                user: minik
+            current-context: minik
+            users:
+            - name: me
+              user:
+                exec:
+                  apiVersion: client.authentication.k8s.io/v1
+                  command: login
+                  args:
+                  - --for
+                  - work
+            - name: minik
+              user:
+                client-certificate-data: Y2VydA==
+                client-key-data: a2V5
+            preferences:
+              colors: true
+        "#]]
+        .assert_eq(&document.to_yaml().unwrap());
 
         let mut again = Kubeconfig::parse(&document.to_yaml().unwrap()).unwrap();
         assert_eq!(again, document);
