@@ -1,1 +1,4 @@
-//! minik-e2e: not written yet.
+//! Real machines in a network of their own: what the tests of the whole product are written with.
+
+pub mod image;
+pub mod lab;

@@ -1,0 +1,57 @@
+# Two commands do everything: `make quickstart` and `make test`. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+MINIK := target/release/minik
+IMAGE := out/guest-image/manifest.json
+QEMU := out/tools/qemu/bin/qemu-system-x86_64
+WEB := out/web.tar
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help quickstart setup packages build guest-image test check unit e2e bench clean
+.DEFAULT_GOAL := help
+
+help: ## What each command does
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
+
+quickstart: setup ## From nothing to a web app that answers; needs the internet only for `setup`
+	@.ci/quickstart
+
+setup: packages build guest-image $(QEMU) $(WEB) ## Everything that needs the internet
+
+packages: ## Debian packages that building needs
+	@.ci/packages
+
+build: packages ## minik and minik-node
+	cargo build --release --locked -p minik -p minik-node -p minik-agent
+
+guest-image: build ## The guest image, from Debian's signed packages
+	guest-image/build out/guest-image
+
+$(QEMU): | packages ## A QEMU whose emulation is sound, where the system's is not
+	drivers/qemu/tools/fetch-qemu out/tools/qemu
+
+$(WEB): | packages
+	@mkdir -p out
+	cargo run --release --quiet --locked -p minik-e2e --bin web-image -- $(WEB)
+
+test: setup check unit e2e ## The whole test suite, the one that CI runs
+
+check: ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit: ## Every test but those that boot machines
+	cargo test --workspace --locked --exclude minik-e2e
+	cargo test --locked -p minik-e2e --lib
+
+e2e: ## The tests on real machines
+	cargo test --locked -p minik-e2e --test '*' -- --test-threads=1
+
+bench: setup ## Figures, as ratios of one run
+	.ci/bench
+
+clean: ## Remove what was built, not what was downloaded
+	cargo clean
+	rm -rf out/guest-image out/web.tar

@@ -1,0 +1,221 @@
+//! A lab: one network namespace, one home folder for minik, one kubeconfig; all gone when dropped.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where a test runs minik, kubectl and curl.
+///
+/// Nothing in it reaches the machine's own network: the namespace has a loopback device and what
+/// minik makes.
+#[derive(Debug)]
+pub struct Lab {
+    namespace: String,
+    folder: TempDir,
+    bin: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+/// What a command of the lab printed and ended with.
+#[derive(Debug)]
+pub struct Said {
+    /// The command, for messages.
+    pub command: String,
+    /// Standard output without the last line break.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Exit code; -1 where a signal ended the command.
+    pub code: i32,
+}
+
+impl Said {
+    /// The output of a command that must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(
+            self.code, 0,
+            "`{}` ended with {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.command, self.code, self.stdout, self.stderr
+        );
+        self.stdout
+    }
+
+    /// What a command that must have failed with `code` said on standard error.
+    #[track_caller]
+    pub fn fails_with(self, code: i32) -> String {
+        assert_eq!(
+            self.code, code,
+            "`{}` ended with {} instead of {code}\n--- stdout\n{}\n--- stderr\n{}",
+            self.command, self.code, self.stdout, self.stderr
+        );
+        self.stderr
+    }
+}
+
+/// The folder the workspace lies in.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders down").to_owned()
+}
+
+impl Lab {
+    /// Makes the namespace and the folder.
+    ///
+    /// # Panics
+    ///
+    /// There is no right to make a network namespace, or the programs and the guest image have not
+    /// been built: `make test` does both first.
+    pub fn new(name: &str) -> Lab {
+        let namespace = format!("minik-{name}-{}", std::process::id());
+        let bin = std::env::var_os("MINIK_BIN").map_or_else(|| root().join("target/release"), PathBuf::from);
+        assert!(bin.join("minik").exists(), "{} has no minik: run `make build`", bin.display());
+        let manifest = root().join("out/guest-image/manifest.json");
+        assert!(manifest.exists(), "{} is missing: run `make guest-image`", manifest.display());
+        let folder = tempfile::Builder::new().prefix("mk").tempdir().expect("a temporary folder");
+        let mut environment = vec![
+            ("MINIK_HOME".to_owned(), folder.path().join("h").display().to_string()),
+            ("KUBECONFIG".to_owned(), folder.path().join("kubeconfig").display().to_string()),
+            ("MINIK_IMAGE_URL".to_owned(), format!("file://{}", manifest.display())),
+        ];
+        let qemu = root().join("out/tools/qemu/bin/qemu-system-x86_64");
+        if qemu.exists() {
+            environment.push(("MINIK_QEMU".to_owned(), qemu.display().to_string()));
+        }
+        let lab = Lab { namespace, folder, bin, environment };
+        lab.outside("ip", &["netns", "add", &lab.namespace]).ok();
+        lab.outside("ip", &["-n", &lab.namespace, "link", "set", "lo", "up"]).ok();
+        lab
+    }
+
+    /// A file of this lab.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Sets a variable for every command that follows.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Runs minik; words are separated by blanks.
+    pub fn minik(&self, words: &str) -> Said {
+        let minik = self.bin.join("minik");
+        self.inside(minik.to_str().expect("a path in UTF-8"), words, None)
+    }
+
+    /// Runs the machine's own, unmodified kubectl.
+    pub fn kubectl(&self, words: &str) -> Said {
+        self.inside("kubectl", words, None)
+    }
+
+    /// Runs kubectl with a manifest on standard input.
+    pub fn kubectl_with(&self, words: &str, stdin: &str) -> Said {
+        self.inside("kubectl", words, Some(stdin))
+    }
+
+    /// Fetches a URL as a user on the host would, for at most 60 seconds.
+    pub fn curl(&self, url: &str) -> Said {
+        self.inside(
+            "curl",
+            &format!("--silent --show-error --fail --max-time 60 --retry 5 --retry-connrefused {url}"),
+            None,
+        )
+    }
+
+    /// Runs a line of shell in the lab, with minik on the path.
+    pub fn shell(&self, line: &str) -> Said {
+        let mut command = self.command("bash");
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.bin.display()));
+        command.args(["-euo", "pipefail", "-c", line]);
+        run(command, line.to_owned(), None)
+    }
+
+    /// Runs a program inside the namespace.
+    pub fn inside(&self, program: &str, words: &str, stdin: Option<&str>) -> Said {
+        let mut command = self.command(program);
+        command.args(words.split_whitespace());
+        run(command, format!("{program} {words}"), stdin)
+    }
+
+    /// The JSON that `kubectl get … -o json` prints.
+    #[track_caller]
+    pub fn get(&self, what: &str) -> Value {
+        let text = self.kubectl(&format!("get {what} -o json")).ok();
+        serde_json::from_str(&text).unwrap_or_else(|err| panic!("{what}: {err}\n{text}"))
+    }
+
+    /// What of this lab is left on the machine: processes that name its folder, devices beside
+    /// loopback. Empty after a clean `minik delete`.
+    pub fn leftovers(&self) -> String {
+        let mut found = String::new();
+        let folder = self.folder.path().display().to_string();
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if line.contains(&folder) && line.contains("qemu") {
+                let _ = writeln!(found, "process {}: {line}", entry.file_name().display());
+            }
+        }
+        let devices = self.inside("ip", "-o link show", None).ok();
+        for device in devices.lines().filter(|line| !line.contains("LOOPBACK")) {
+            let _ = writeln!(found, "device {device}");
+        }
+        found
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, program]);
+        command.envs(self.environment.iter().cloned());
+        command
+    }
+
+    fn outside(&self, program: &str, words: &[&str]) -> Said {
+        let mut command = Command::new(program);
+        command.args(words);
+        run(command, format!("{program} {}", words.join(" ")), None)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            show(&self.minik("logs -n 80"));
+        }
+        for command in ["delete --all"] {
+            let said = self.minik(command);
+            if said.code != 0 {
+                show(&said);
+            }
+        }
+        self.outside("ip", &["netns", "delete", &self.namespace]);
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a failed test")]
+fn show(said: &Said) {
+    eprintln!("$ {} -> {}\n{}\n{}", said.command, said.code, said.stdout, said.stderr);
+}
+
+fn run(mut command: Command, shown: String, stdin: Option<&str>) -> Said {
+    command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|err| panic!("`{shown}`: {err}"));
+    if let Some(text) = stdin {
+        use std::io::Write as _;
+        let mut pipe = child.stdin.take().expect("a pipe");
+        pipe.write_all(text.as_bytes()).unwrap_or_else(|err| panic!("`{shown}`: {err}"));
+    }
+    let Output { status, stdout, stderr } =
+        child.wait_with_output().unwrap_or_else(|err| panic!("`{shown}`: {err}"));
+    Said {
+        command: shown,
+        stdout: String::from_utf8_lossy(&stdout).trim_end().to_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        code: status.code().unwrap_or(-1),
+    }
+}
