@@ -247,6 +247,9 @@ impl Stage {
 
     /// Takes back the writes of a transaction that failed half way.
     fn roll_back(&mut self, mark: usize) {
+        if self.staged.len() == mark {
+            return;
+        }
         for undone in self.staged.drain(mark..) {
             self.heads.remove(&undone.event.key);
         }
