@@ -1,1 +1,0 @@
-//! minik-bench: not written yet.
