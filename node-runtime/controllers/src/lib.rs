@@ -1,1 +1,110 @@
-//! minik-controllers: not written yet.
+//! minik-controllers: the loops that bring the cluster to what its objects ask for.
+//!
+//! One file per controller, each a pure `plan` and a thin `reconcile`. They share one watched copy
+//! of each kind, and each writes through the API with its own identity. [`run`] starts those of
+//! [`CONTROLLERS`].
+
+mod deployment;
+mod metadata;
+mod owned;
+mod pods;
+mod replica_set;
+mod share;
+mod wiring;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use minik_client::identity;
+use minik_reconcile::Caches;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::metadata::Monitors;
+use crate::wiring::{Running, Wiring};
+
+/// How long the first lists may take before the log says which are missing.
+const FIRST_LISTS_MAX: Duration = Duration::from_secs(30);
+
+/// What the controllers need to know of the cluster. Plain data.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Certificate of the cluster's authority in PEM, published to every namespace.
+    pub ca_pem: String,
+    /// The range pods get their addresses from, `10.244.0.0/16`; each node is given a part.
+    pub pod_cidr: String,
+    /// Prefix length of a node's part.
+    pub node_cidr_prefix: u8,
+    /// How long a node may be silent before it counts as unreachable.
+    pub node_grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            ca_pem: String::new(),
+            pod_cidr: "10.244.0.0/16".to_owned(),
+            node_cidr_prefix: 24,
+            node_grace: Duration::from_secs(40),
+        }
+    }
+}
+
+type Start = fn(&Wiring) -> Running;
+
+/// Every controller: its name, which is also that of its service account, and how it is started.
+pub(crate) const CONTROLLERS: &[(&str, Start)] =
+    &[(deployment::NAME, deployment::start), (replica_set::NAME, replica_set::start)];
+
+/// Names of all controllers; each acts as the service account of that name in `kube-system`.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CONTROLLERS.iter().map(|(name, _)| *name)
+}
+
+/// Runs all controllers until `stop`.
+///
+/// `clients` makes the client of a user: it is called with `system:kube-controller-manager`, whose
+/// client fills the shared caches, and with `system:serviceaccount:kube-system:NAME` for each
+/// controller. Returns when all have stopped.
+pub async fn run(
+    config: Config,
+    clients: impl Fn(&str) -> Client + Send + Sync + 'static,
+    stop: CancellationToken,
+) {
+    let shared = clients(identity::CONTROLLER_MANAGER);
+    let caches = Caches::new(shared.clone(), stop.clone());
+    let monitors = Monitors::new(shared, stop.clone());
+    let wiring = Wiring {
+        config: Arc::new(config),
+        caches: caches.clone(),
+        monitors: monitors.clone(),
+        clients: Arc::new(clients),
+        stop: stop.clone(),
+    };
+    let loops: Vec<Running> = CONTROLLERS.iter().map(|(_, start)| start(&wiring)).collect();
+
+    let mut running = JoinSet::new();
+    running.spawn(monitors.follow_discovery());
+    // Plans made from half a list would create what exists already.
+    wait_for_first_lists(&caches, &stop).await;
+    for one in loops {
+        running.spawn(one);
+    }
+    info!(controllers = CONTROLLERS.len(), "controllers are running");
+    while running.join_next().await.is_some() {}
+}
+
+async fn wait_for_first_lists(caches: &Caches, stop: &CancellationToken) {
+    loop {
+        let listed = tokio::select! {
+            () = stop.cancelled() => return,
+            listed = caches.synced(FIRST_LISTS_MAX) => listed,
+        };
+        match listed {
+            Ok(()) => return,
+            Err(missing) => warn!(%missing, "controllers wait for their caches"),
+        }
+    }
+}

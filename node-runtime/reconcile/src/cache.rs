@@ -98,6 +98,7 @@ type Listener<K> = Box<dyn Fn(&Seen<'_, K>) + Send + Sync>;
 
 struct Shared<K> {
     kind: String,
+    trim: fn(&mut K),
     index: RwLock<Index<K>>,
     /// Locked by the writer for a whole update, so that a new listener sees each object once.
     listeners: Mutex<Vec<Listener<K>>>,
@@ -128,7 +129,19 @@ impl<K: Cached> Cache<K> {
     /// runtime.
     #[must_use]
     pub fn start(api: Api<K>, kind: &str, selection: &Selection, stop: CancellationToken) -> Self {
-        let cache = Cache::empty(kind);
+        Cache::start_trimmed(api, kind, selection, stop, |_| {})
+    }
+
+    /// Like [`Cache::start`], with `trim` taking out of each object what no reader needs.
+    #[must_use]
+    pub fn start_trimmed(
+        api: Api<K>,
+        kind: &str,
+        selection: &Selection,
+        stop: CancellationToken,
+        trim: fn(&mut K),
+    ) -> Self {
+        let cache = Cache::empty(kind, trim);
         tokio::spawn(watch::keep_up(cache.clone(), api, selection.clone(), stop));
         cache
     }
@@ -136,15 +149,16 @@ impl<K: Cached> Cache<K> {
     /// A cache that nobody fills, for tests of what reads it.
     #[must_use]
     pub fn of(objects: impl IntoIterator<Item = K>) -> Self {
-        let cache = Cache::empty("test");
+        let cache = Cache::empty("test", |_| {});
         cache.replace_all(objects.into_iter().collect());
         cache
     }
 
-    fn empty(kind: &str) -> Self {
+    fn empty(kind: &str, trim: fn(&mut K)) -> Self {
         Cache {
             shared: Arc::new(Shared {
                 kind: kind.to_owned(),
+                trim,
                 index: RwLock::new(Index::default()),
                 listeners: Mutex::new(Vec::new()),
                 progress: signal::Sender::new(Progress::default()),

@@ -12,6 +12,7 @@
 mod cache;
 mod change;
 mod key;
+pub mod labels;
 mod queue;
 mod run;
 

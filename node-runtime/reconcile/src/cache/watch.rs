@@ -153,6 +153,7 @@ impl<K: Cached> Cache<K> {
     fn put_in(&self, mut object: K) {
         // Half of an object's size, and nobody in here reads it.
         object.meta_mut().managed_fields = None;
+        (self.shared.trim)(&mut object);
         let new = Arc::new(object);
         let listeners = self.listeners();
         let old = self.write().insert(Arc::clone(&new));
