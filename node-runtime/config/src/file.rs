@@ -13,36 +13,51 @@ use crate::validate::validate;
 /// Where the node file is in the guest.
 pub const NODE_FILE: &str = "/etc/minik/node.yaml";
 
-/// Reads and checks the node file at `path`.
-pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    from_text(&text)
-}
-
-/// Writes the node file so that a crash leaves the old or the new one; mode 0600.
-pub fn save(path: &Path, config: &NodeConfig) -> Result<(), ConfigError> {
-    let text = to_text(config)?;
-    replace(path, text.as_bytes())
-        .map_err(|source| ConfigError::Write { path: path.to_owned(), source })
-}
-
-/// Understands a node file: YAML or JSON.
-pub fn from_text(text: &str) -> Result<NodeConfig, ConfigError> {
-    // The version first: a newer file has fields that would otherwise be called unknown.
-    let VersionOnly { version } = parse(text)?;
-    if version > VERSION {
-        return Err(ConfigError::TooNew { found: version, supported: VERSION });
+impl NodeConfig {
+    /// Reads and checks the node file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read or used.
+    pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        NodeConfig::from_text(&text)
     }
-    let config: NodeConfig = parse(text)?;
-    validate(&config)?;
-    Ok(config)
-}
 
-/// The text of a node file, checked.
-pub fn to_text(config: &NodeConfig) -> Result<String, ConfigError> {
-    validate(config)?;
-    serde_yaml::to_string(config).map_err(|err| ConfigError::Malformed { reason: err.to_string() })
+    /// Writes the node file so that a crash leaves the old or the new one; mode 0600.
+    ///
+    /// # Errors
+    /// The values cannot be used, or the file not be written.
+    pub fn save(&self, path: &Path) -> Result<(), ConfigError> {
+        let text = self.to_text()?;
+        replace(path, text.as_bytes())
+            .map_err(|source| ConfigError::Write { path: path.to_owned(), source })
+    }
+
+    /// Understands a node file: YAML or JSON.
+    ///
+    /// # Errors
+    /// What is wrong with the text or its values.
+    pub fn from_text(text: &str) -> Result<NodeConfig, ConfigError> {
+        // The version first: a newer file has fields that would otherwise be called unknown.
+        let VersionOnly { version } = parse(text)?;
+        if version > VERSION {
+            return Err(ConfigError::TooNew { found: version, supported: VERSION });
+        }
+        let config: NodeConfig = parse(text)?;
+        validate(&config)?;
+        Ok(config)
+    }
+
+    /// The text of a node file, checked.
+    ///
+    /// # Errors
+    /// What is wrong with the values.
+    pub fn to_text(&self) -> Result<String, ConfigError> {
+        validate(self)?;
+        serde_yaml::to_string(self)
+            .map_err(|err| ConfigError::Malformed { reason: err.to_string() })
+    }
 }
 
 #[derive(Deserialize)]
@@ -114,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_file_is_readable_and_comes_back() {
-        let text = to_text(&sample()).unwrap();
+        let text = sample().to_text().unwrap();
         expect![[r#"
             version: 1
             node:
@@ -151,7 +166,7 @@ mod tests {
             hostAddress: "192.168.49.1"
         "#]]
         .assert_eq(&text);
-        assert_eq!(from_text(&text).unwrap(), sample());
+        assert_eq!(NodeConfig::from_text(&text).unwrap(), sample());
         assert_eq!(sample().api_url(), "https://192.168.49.2:8443");
         assert_eq!(sample().cluster.kubernetes_address().to_string(), "10.96.0.1");
     }
@@ -159,7 +174,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut NodeConfig), expected: Expect) {
         let mut config = sample();
         change(&mut config);
-        expected.assert_eq(&to_text(&config).unwrap_err().to_string());
+        expected.assert_eq(&config.to_text().unwrap_err().to_string());
     }
 
     #[test]
@@ -199,23 +214,23 @@ mod tests {
     #[test_case("version: 1\n", "missing field"; "incomplete")]
     #[test_case("version: 1\nversion: 1\n", "duplicate"; "duplicate key")]
     fn texts_that_are_refused(text: &str, says: &str) {
-        let err = from_text(text).unwrap_err().to_string();
+        let err = NodeConfig::from_text(text).unwrap_err().to_string();
         assert!(err.contains(says), "{err}");
     }
 
     #[test]
     fn an_unknown_field_is_refused() {
-        let text = to_text(&sample()).unwrap() + "colour: red\n";
-        assert!(from_text(&text).unwrap_err().to_string().contains("colour"));
+        let text = sample().to_text().unwrap() + "colour: red\n";
+        assert!(NodeConfig::from_text(&text).unwrap_err().to_string().contains("colour"));
     }
 
     #[test]
     fn save_replaces_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("etc/node.yaml");
-        save(&path, &sample()).unwrap();
-        save(&path, &sample()).unwrap();
-        assert_eq!(load(&path).unwrap(), sample());
+        sample().save(&path).unwrap();
+        sample().save(&path).unwrap();
+        assert_eq!(NodeConfig::load(&path).unwrap(), sample());
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

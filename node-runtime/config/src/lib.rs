@@ -9,7 +9,7 @@ mod sections;
 mod validate;
 
 pub use error::ConfigError;
-pub use file::{NODE_FILE, from_text, load, save, to_text};
+pub use file::NODE_FILE;
 pub use sections::{
     ApiServerSection, ClusterSection, Effect, NodeConfig, NodeSection, PathsSection, Role,
     RuntimeSection, Taint, VERSION,
