@@ -16,12 +16,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 
 use crate::diff::diff;
 use crate::nft::{Network, base, render};
 use crate::rules::{Desired, Place, desired};
+use crate::run::tests::follow_once;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const CLUSTER_IP: &str = "10.96.0.7";
@@ -185,7 +188,7 @@ fn start(test: &str, bridge_filtered: bool) -> World {
     world
 }
 
-fn wanted(spec: Value, endpoints: &[(&str, &str)]) -> Desired {
+fn objects(spec: Value, endpoints: &[(&str, &str)]) -> (Service, EndpointSlice) {
     let mut service = json!({
         "metadata": {"name": "web", "namespace": "default"},
         "spec": {"clusterIP": CLUSTER_IP, "type": "NodePort",
@@ -202,12 +205,23 @@ fn wanted(spec: Value, endpoints: &[(&str, &str)]) -> Desired {
         "addressType": "IPv4", "ports": [{"port": 8080, "protocol": "TCP"}],
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
     });
+    let service = serde_json::from_value(service).expect("a service");
+    (service, serde_json::from_value(slice).expect("a slice"))
+}
+
+fn wanted(spec: Value, endpoints: &[(&str, &str)]) -> Desired {
+    let (service, slice) = objects(spec, endpoints);
     let place = Place { node: "node".into(), pods: "10.244.0.0/24".parse().ok() };
-    desired(
-        &[Arc::new(serde_json::from_value(service).expect("a service"))],
-        &[Arc::new(serde_json::from_value(slice).expect("a slice"))],
-        &place,
-    )
+    desired(&[Arc::new(service)], &[Arc::new(slice)], &place)
+}
+
+fn node(name: &str, range: &str, address: &str) -> Node {
+    let node = json!({
+        "metadata": {"name": name},
+        "spec": {"podCIDR": range},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+    });
+    serde_json::from_value(node).expect("a node")
 }
 
 const POD: (&str, &str) = ("10.244.0.5", "node");
@@ -310,6 +324,28 @@ fn pods_reach_the_outside_as_their_node() {
     assert_eq!(world.ask("pod", "192.0.2.1:9000"), "client saw 192.0.2.10");
     assert_eq!(world.ask("twin", "10.244.0.5:8080"), "pod saw 10.244.0.6", "pods stay themselves");
     assert_eq!(world.ask("twin", "10.244.1.5:8080"), "neighbour saw 10.244.0.6");
+}
+
+#[test]
+fn a_node_follows_its_objects_from_nothing() {
+    let world = start("follow", true);
+    world.ip("node", "route del 10.244.1.0/24");
+    world.ip("node", "route del 10.96.0.0/12");
+    world.inside("node", || {
+        let (service, slice) = objects(json!({}), &[FAR]);
+        let nodes = vec![
+            node("node", "10.244.0.0/24", NODE_IP),
+            node("neighbour", "10.244.1.0/24", "192.0.2.20"),
+        ];
+        follow_once("node", vec![service], vec![slice], nodes);
+    });
+    assert_eq!(world.ask("pod", &cluster_ip()), "neighbour saw 10.244.0.5");
+    assert_eq!(world.ask("node", &cluster_ip()), "neighbour saw 192.0.2.10");
+    world.inside("node", || {
+        follow_once("node", vec![], vec![], vec![node("node", "10.244.0.0/24", NODE_IP)]);
+    });
+    assert_eq!(world.ask("pod", &cluster_ip()), "connection refused");
+    assert_eq!(world.ask("node", "10.244.1.5:8080"), "network unreachable", "route removed");
 }
 
 #[test]

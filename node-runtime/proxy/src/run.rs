@@ -175,3 +175,41 @@ impl Kernel {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Brings the kernel of the current network namespace to what these objects say, twice: the
+    /// second time nothing may be left to do. Blocks.
+    pub(crate) fn follow_once(
+        node: &str,
+        services: Vec<Service>,
+        slices: Vec<EndpointSlice>,
+        nodes: Vec<Node>,
+    ) {
+        let config = Config {
+            node_name: node.to_owned(),
+            pod_cidr: "10.244.0.0/16".parse().expect("a range"),
+            service_cidr: "10.96.0.0/12".parse().expect("a range"),
+        };
+        let objects = Objects {
+            services: Cache::of(services),
+            slices: Cache::of(slices),
+            nodes: Cache::of(nodes),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let bridge_filtered = kernel::prepare().await.expect("root");
+            let network =
+                Network { pods: config.pod_cidr, services: config.service_cidr, bridge_filtered };
+            let (connection, handle, _) = rtnetlink::new_connection().expect("a socket");
+            tokio::spawn(connection);
+            let mut kernel = Kernel { network, handle, applied: None, routes: None };
+            kernel.follow(&config, &objects).await.expect("the kernel follows");
+            let (applied, routes) = (kernel.applied.clone(), kernel.routes.take());
+            kernel.follow(&config, &objects).await.expect("the kernel follows");
+            assert_eq!((applied, routes), (kernel.applied, kernel.routes));
+        });
+    }
+}
