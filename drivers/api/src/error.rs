@@ -43,6 +43,8 @@ pub enum DriverError {
         command: String,
         /// How long it was given.
         waited: Duration,
+        /// What it had said on stderr until then.
+        output: String,
     },
 
     /// A program's answer was not understood.
@@ -199,6 +201,22 @@ pub enum DriverError {
         path: PathBuf,
     },
 
+    /// Another process has the disk open for writing.
+    #[error("the disk {path} is used by another process")]
+    DiskBusy {
+        /// The disk.
+        path: PathBuf,
+    },
+
+    /// The host would not give the memory.
+    #[error("the host did not give {memory_mib} MiB of memory to machine `{machine}`")]
+    NoMemory {
+        /// The machine's name.
+        machine: String,
+        /// What was asked for, in MiB.
+        memory_mib: u64,
+    },
+
     /// A file of the image or of the machine is not there.
     #[error("{what} {path} is missing")]
     FileMissing {
@@ -239,7 +257,7 @@ pub enum DriverError {
         limit: usize,
     },
 
-    /// The machine's disk or network plan differs from what it was made with.
+    /// The machine was made with something that cannot be changed any more.
     #[error(
         "machine `{machine}` was made with {what} {have}, not {want}: delete and start it again"
     )]

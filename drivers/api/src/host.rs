@@ -18,6 +18,9 @@ pub use scripted::ScriptedHost;
 /// How long a tool may take when its caller says nothing.
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How many lines of a failed tool's complaints are kept.
+const OUTPUT_LINES: usize = 8;
+
 /// A program to run, with a deadline. It gets no input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tool {
@@ -27,12 +30,15 @@ pub struct Tool {
     pub args: Vec<String>,
     /// After this long it is killed.
     pub deadline: Duration,
+    /// A file that gets what it says on stderr, added to its end. For programs that stay in the
+    /// background and go on writing there.
+    pub log: Option<PathBuf>,
 }
 
 impl Tool {
     /// A call without arguments that may take 30 seconds.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), args: Vec::new(), deadline: TOOL_DEADLINE }
+        Self { program: program.into(), args: Vec::new(), deadline: TOOL_DEADLINE, log: None }
     }
 
     /// Adds arguments.
@@ -46,6 +52,13 @@ impl Tool {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Sends stderr to the end of a file. The file's end is what [`ToolOutput::stderr`] then holds.
+    #[must_use]
+    pub fn log(mut self, file: impl Into<PathBuf>) -> Self {
+        self.log = Some(file.into());
         self
     }
 
@@ -113,7 +126,7 @@ pub trait Host: Send + Sync {
         Err(DriverError::ToolFailed {
             command: tool.to_string(),
             exit: output.exit,
-            output: last_lines(&said, 8),
+            output: last_lines(&said, OUTPUT_LINES),
         })
     }
 

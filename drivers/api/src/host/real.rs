@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{End, FileFacts, Host, Tool, ToolOutput};
+use super::{End, FileFacts, Host, OUTPUT_LINES, Tool, ToolOutput, last_lines};
 use crate::error::{DriverError, Result};
 use crate::process::ProcessRecord;
 use crate::resources::HostResources;
@@ -29,24 +29,26 @@ pub struct RealHost;
 
 impl Host for RealHost {
     fn run_any(&self, tool: &Tool) -> Result<ToolOutput> {
+        let log_start = tool.log.as_deref().and_then(|log| self.facts(log)).map_or(0, |f| f.size);
         let mut child = spawn(tool)?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
+        let said = || match &tool.log {
+            Some(log) => read_from(log, log_start),
+            None => stderr.recv_timeout(OUTPUT_GRACE).unwrap_or_default(),
+        };
         let io = |source| DriverError::io("wait for", &tool.program, source);
         let pidfd = open_process(child.id()).map_err(|e| io(e.into()))?;
         if !readable_within(&pidfd, tool.deadline).map_err(io)? {
             child.kill().map_err(io)?;
             child.wait().map_err(io)?;
+            let output = last_lines(&String::from_utf8_lossy(&said()), OUTPUT_LINES);
             let command = tool.to_string();
-            return Err(DriverError::ToolTimedOut { command, waited: tool.deadline });
+            return Err(DriverError::ToolTimedOut { command, waited: tool.deadline, output });
         }
         let exit = child.wait().map_err(io)?.code();
-        let output = |from: mpsc::Receiver<Vec<u8>>| from.recv_timeout(OUTPUT_GRACE);
-        Ok(ToolOutput {
-            exit,
-            stdout: output(stdout).unwrap_or_default(),
-            stderr: output(stderr).unwrap_or_default(),
-        })
+        let stdout = stdout.recv_timeout(OUTPUT_GRACE).unwrap_or_default();
+        Ok(ToolOutput { exit, stdout, stderr: said() })
     }
 
     fn find_tools(&self, name: &str) -> Vec<PathBuf> {
@@ -171,11 +173,18 @@ fn process_error(doing: &'static str, process: &ProcessRecord, source: io::Error
 }
 
 fn spawn(tool: &Tool) -> Result<Child> {
+    let stderr = match &tool.log {
+        None => Stdio::piped(),
+        Some(log) => {
+            let file = OpenOptions::new().append(true).create(true).mode(0o600).open(log);
+            file.map_err(|e| DriverError::io("write", log, e))?.into()
+        }
+    };
     let spawned = Command::new(&tool.program)
         .args(&tool.args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(stderr)
         .spawn();
     spawned.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -199,6 +208,12 @@ fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> mpsc::Receiver<Vec<u8>>
         });
     }
     receive
+}
+
+fn read_from(file: &Path, start: u64) -> Vec<u8> {
+    let content = fs::read(file).unwrap_or_default();
+    let start = usize::try_from(start).unwrap_or(usize::MAX).min(content.len());
+    content[start..].to_vec()
 }
 
 fn open_process(pid: u32) -> rustix::io::Result<OwnedFd> {
