@@ -5,10 +5,16 @@
 //! [`CONTROLLERS`].
 
 mod deployment;
+mod endpoints;
+mod garbage;
 mod metadata;
+mod namespace;
+mod node;
 mod owned;
 mod pods;
 mod replica_set;
+mod root_ca;
+mod service_account;
 mod share;
 mod wiring;
 
@@ -55,8 +61,19 @@ impl Default for Config {
 type Start = fn(&Wiring) -> Running;
 
 /// Every controller: its name, which is also that of its service account, and how it is started.
-pub(crate) const CONTROLLERS: &[(&str, Start)] =
-    &[(deployment::NAME, deployment::start), (replica_set::NAME, replica_set::start)];
+pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
+    (namespace::NAME, namespace::start),
+    (service_account::NAME, service_account::start),
+    (root_ca::NAME, root_ca::start),
+    (garbage::NAME, garbage::start),
+    (endpoints::slices::NAME, endpoints::slices::start),
+    (endpoints::legacy::NAME, endpoints::legacy::start),
+    (deployment::NAME, deployment::start),
+    (replica_set::NAME, replica_set::start),
+    (node::addresses::NAME, node::addresses::start),
+    (node::lifecycle::NAME, node::lifecycle::start),
+    (node::eviction::NAME, node::eviction::start),
+];
 
 /// Names of all controllers; each acts as the service account of that name in `kube-system`.
 pub fn names() -> impl Iterator<Item = &'static str> {
