@@ -1,1 +1,22 @@
-//! minik-api: not written yet.
+//! minik-api: the kinds of Kubernetes v1.36 as data, and every routine over them.
+//!
+//! An object is a `serde_json::Value`; a [`Resource`] says all there is to know about its kind. The
+//! same routines serve built-in kinds ([`kinds`]) and custom resources, which make their own
+//! [`Resource`]. No I/O here, no state but the table.
+//!
+//! The way of a write: [`decode()`] → [`default()`] → [`strategy::prepare_create`] →
+//! [`strategy::validate`]; of a patch: [`patch`] → [`conform`] → [`default()`] → …
+
+pub mod decode;
+mod defaults;
+pub mod fields;
+pub mod kinds;
+pub mod resource;
+pub mod schema;
+pub mod table;
+
+pub use decode::{ContentType, FieldValidation, Warnings, conform, decode, decode_any};
+pub use defaults::default;
+pub use kinds::{KindTable, kinds};
+pub use resource::{Cell, Column, NameRule, Resource, ScalePaths, Storage, Subresource};
+pub use schema::SchemaRef;

@@ -1,0 +1,261 @@
+//! Fits a parsed value to its type: checks types, drops nulls and unknown fields.
+
+use minik_meta::Quantity;
+use serde_json::{Map, Number, Value};
+
+use crate::schema::{FieldType, Schema, SchemaRef, Type};
+
+/// So many unknown fields are reported at most.
+const UNKNOWN_MAX: usize = 100;
+
+/// Fits `value`; returns `unknown field "…"` for each field dropped, or why it cannot fit.
+pub(super) fn conform(shape: &SchemaRef, value: &mut Value) -> Result<Vec<String>, String> {
+    let mut walk = Walk {
+        schema: shape.schema(),
+        path: String::new(),
+        go_path: String::new(),
+        unknown: Vec::new(),
+    };
+    let root = shape.root();
+    let Value::Object(map) = value else {
+        return Err(format!(
+            "json: cannot unmarshal {} into Go value of type {}",
+            json_name(value),
+            root.go_name()
+        ));
+    };
+    walk.object(root, map)?;
+    Ok(walk.unknown)
+}
+
+struct Walk<'a> {
+    schema: &'a Schema,
+    /// With list indexes, for unknown fields.
+    path: String,
+    /// Without, as type errors name fields.
+    go_path: String,
+    unknown: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn object(&mut self, ty: &'a Type, map: &mut Map<String, Value>) -> Result<(), String> {
+        let keys: Vec<String> = map.keys().cloned().collect();
+        for key in keys {
+            let Some(field) = ty.field(&key) else {
+                map.shift_remove(&key);
+                if self.unknown.len() < UNKNOWN_MAX {
+                    let dot = if self.path.is_empty() { "" } else { "." };
+                    self.unknown.push(format!("unknown field \"{}{dot}{key}\"", self.path));
+                }
+                continue;
+            };
+            if map[&key].is_null() {
+                map.shift_remove(&key);
+                continue;
+            }
+            let lengths = (self.path.len(), self.go_path.len());
+            for path in [&mut self.path, &mut self.go_path] {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(&key);
+            }
+            self.value(ty, &field.kind, &mut map[&key])?;
+            self.path.truncate(lengths.0);
+            self.go_path.truncate(lengths.1);
+        }
+        Ok(())
+    }
+
+    fn value(
+        &mut self,
+        owner: &'a Type,
+        kind: &'a FieldType,
+        value: &mut Value,
+    ) -> Result<(), String> {
+        match (kind, &mut *value) {
+            (FieldType::Raw | FieldType::Json | FieldType::FieldsV1, _)
+            | (FieldType::String, Value::String(_))
+            | (FieldType::Bool, Value::Bool(_))
+            | (FieldType::Double, Value::Number(_)) => Ok(()),
+            (FieldType::Int32, Value::Number(number)) => {
+                let fits = number.as_i64().is_some_and(|n| i32::try_from(n).is_ok());
+                if fits { Ok(()) } else { Err(self.wrong_number(owner, "int32", number)) }
+            }
+            (FieldType::Int64, Value::Number(number)) => {
+                if number.is_i64() {
+                    Ok(())
+                } else {
+                    Err(self.wrong_number(owner, "int64", number))
+                }
+            }
+            (FieldType::IntOrString, Value::String(_)) => Ok(()),
+            (FieldType::IntOrString, Value::Number(number)) => {
+                let fits = number.as_i64().is_some_and(|n| i32::try_from(n).is_ok());
+                let why =
+                    format!("json: cannot unmarshal number {number} into Go value of type int32");
+                if fits { Ok(()) } else { Err(why) }
+            }
+            (FieldType::Bytes, Value::String(text)) => base64_error(text)
+                .map_or(Ok(()), |at| Err(format!("illegal base64 data at input byte {at}"))),
+            (FieldType::Quantity, Value::String(_) | Value::Number(_)) => {
+                Quantity::from_value(value).map(|_| ()).map_err(|error| error.to_string())?;
+                if value.is_number() {
+                    *value = Value::String(value.to_string());
+                }
+                Ok(())
+            }
+            (FieldType::Time | FieldType::MicroTime, Value::String(text)) => time(text),
+            (FieldType::Object(id), Value::Object(map)) => self.object(self.schema.get(*id), map),
+            (FieldType::List(item), Value::Array(list)) => self.list(owner, item, list),
+            (FieldType::Map(item), Value::Object(map)) => {
+                for (key, value) in map.iter_mut() {
+                    let before = self.path.len();
+                    self.path.push_str(&format!(".{key}"));
+                    self.item(owner, item, value)?;
+                    self.path.truncate(before);
+                }
+                Ok(())
+            }
+            _ => Err(self.wrong_type(owner, kind, value)),
+        }
+    }
+
+    fn list(
+        &mut self,
+        owner: &'a Type,
+        item: &'a FieldType,
+        list: &mut [Value],
+    ) -> Result<(), String> {
+        for (index, value) in list.iter_mut().enumerate() {
+            let before = self.path.len();
+            self.path.push_str(&format!("[{index}]"));
+            self.item(owner, item, value)?;
+            self.path.truncate(before);
+        }
+        Ok(())
+    }
+
+    /// A list item or map value: null becomes the zero value of its type.
+    fn item(
+        &mut self,
+        owner: &'a Type,
+        kind: &'a FieldType,
+        value: &mut Value,
+    ) -> Result<(), String> {
+        if value.is_null() {
+            *value = match kind {
+                FieldType::String | FieldType::Bytes => "".into(),
+                FieldType::Bool => false.into(),
+                FieldType::Int32 | FieldType::Int64 | FieldType::Double => 0.into(),
+                FieldType::Quantity => "0".into(),
+                FieldType::Object(_) | FieldType::Map(_) => Value::Object(Map::new()),
+                FieldType::List(_) => Value::Array(Vec::new()),
+                _ => Value::Null,
+            };
+            return Ok(());
+        }
+        self.value(owner, kind, value)
+    }
+
+    fn wrong_number(&self, owner: &Type, wanted: &str, number: &Number) -> String {
+        self.cannot(owner, &format!("number {number}"), wanted)
+    }
+
+    fn wrong_type(&self, owner: &Type, kind: &FieldType, value: &Value) -> String {
+        match kind {
+            // These read themselves and know no field.
+            FieldType::Quantity => "quantities must match the regular expression \
+                                    '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+                .to_owned(),
+            FieldType::IntOrString | FieldType::Time | FieldType::MicroTime => {
+                format!("json: cannot unmarshal {} into Go value of type string", json_name(value))
+            }
+            _ => self.cannot(owner, json_name(value), &self.go_type(kind)),
+        }
+    }
+
+    fn cannot(&self, owner: &Type, found: &str, wanted: &str) -> String {
+        format!(
+            "json: cannot unmarshal {found} into Go struct field {}.{} of type {wanted}",
+            owner.short_name(),
+            self.go_path
+        )
+    }
+
+    fn go_type(&self, kind: &FieldType) -> String {
+        match kind {
+            FieldType::String => "string".to_owned(),
+            FieldType::Bool => "bool".to_owned(),
+            FieldType::Int32 => "int32".to_owned(),
+            FieldType::Int64 => "int64".to_owned(),
+            FieldType::Double => "float64".to_owned(),
+            FieldType::Bytes => "[]uint8".to_owned(),
+            FieldType::Quantity => "resource.Quantity".to_owned(),
+            FieldType::IntOrString => "intstr.IntOrString".to_owned(),
+            FieldType::Time => "v1.Time".to_owned(),
+            FieldType::MicroTime => "v1.MicroTime".to_owned(),
+            FieldType::FieldsV1 | FieldType::Raw | FieldType::Json => "interface {}".to_owned(),
+            FieldType::Object(id) => self.schema.get(*id).go_name().to_owned(),
+            FieldType::List(item) => format!("[]{}", self.go_type(item)),
+            FieldType::Map(item) => format!("map[string]{}", self.go_type(item)),
+        }
+    }
+}
+
+/// What Go's decoder calls a JSON value.
+pub(super) fn json_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn time(text: &str) -> Result<(), String> {
+    match minik_meta::time::parse(text) {
+        Some(_) => Ok(()),
+        None => Err(format!(
+            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \
+             \"2006\""
+        )),
+    }
+}
+
+/// Where standard base64 goes wrong, if it does. Line breaks are allowed, as in Go.
+fn base64_error(text: &str) -> Option<usize> {
+    let mut digits = 0_usize;
+    let mut padding = 0_usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'\r' | b'\n' => {}
+            b'=' if digits % 4 >= 2 && padding < 2 => padding += 1,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => digits += 1,
+            _ => return Some(at),
+        }
+    }
+    let whole = (digits + padding).is_multiple_of(4) && (padding == 0 || digits % 4 + padding == 4);
+    (!whole).then_some(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("", None)]
+    #[test_case("YQ==", None)]
+    #[test_case("YWI=", None)]
+    #[test_case("YWJj", None)]
+    #[test_case("YW\nJj", None; "line breaks")]
+    #[test_case("YQ", Some(2); "no padding")]
+    #[test_case("Y=", Some(1))]
+    #[test_case("YQ==YQ==", Some(4))]
+    #[test_case("a b", Some(1))]
+    fn base64(text: &str, expected: Option<usize>) {
+        assert_eq!(base64_error(text), expected);
+    }
+}

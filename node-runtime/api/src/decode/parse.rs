@@ -1,0 +1,174 @@
+//! JSON and YAML text to a value, noting keys given twice. Depth is bounded by the parsers.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::{Map, Number, Value};
+use serde_yaml::options::DuplicateKeyPolicy;
+
+/// So many duplicate keys are reported at most.
+const DUPLICATES_MAX: usize = 20;
+
+/// A parsed document.
+pub(super) struct Parsed {
+    pub(super) value: Value,
+    /// `duplicate field "…"` for every key given twice; the last value was kept.
+    pub(super) duplicates: Vec<String>,
+}
+
+pub(super) fn json(bytes: &[u8]) -> Result<Parsed, String> {
+    serde_json::from_slice(bytes).map_err(|error| match error.is_eof() {
+        true => "unexpected end of JSON input".to_owned(),
+        false => error.to_string(),
+    })
+}
+
+pub(super) fn yaml(bytes: &[u8]) -> Result<Parsed, String> {
+    let options = serde_yaml::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        legacy_octal_numbers: true,
+        with_snippet: false,
+    };
+    serde_yaml::from_slice_with_options(bytes, options).map_err(|error| error.to_string())
+}
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let notes = RefCell::new(Notes::default());
+        let value = Seed { notes: &notes }.deserialize(deserializer)?;
+        Ok(Self { value, duplicates: notes.into_inner().duplicates })
+    }
+}
+
+#[derive(Default)]
+struct Notes {
+    path: String,
+    duplicates: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Seed<'a> {
+    notes: &'a RefCell<Notes>,
+}
+
+impl Seed<'_> {
+    /// Runs `read` with `step` appended to the path.
+    fn below<T>(self, step: fmt::Arguments<'_>, read: impl FnOnce(Self) -> T) -> T {
+        let before = self.notes.borrow().path.len();
+        fmt::write(&mut self.notes.borrow_mut().path, step).expect("writing to a String");
+        let result = read(self);
+        self.notes.borrow_mut().path.truncate(before);
+        result
+    }
+
+    fn note_duplicate(self, key: &str) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.duplicates.len() < DUPLICATES_MAX {
+            let dot = if notes.path.is_empty() { "" } else { "." };
+            let text = format!("duplicate field \"{}{dot}{key}\"", notes.path);
+            if !notes.duplicates.contains(&text) {
+                notes.duplicates.push(text);
+            }
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("a number that JSON cannot hold"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
+        self.deserialize(inner)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let index = list.len();
+            match self.below(format_args!("[{index}]"), |seed| items.next_element_seed(seed))? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<Key>()? {
+            let dot = if self.notes.borrow().path.is_empty() { "" } else { "." };
+            let value =
+                self.below(format_args!("{dot}{}", key.0), |seed| entries.next_value_seed(seed))?;
+            if map.contains_key(&key.0) {
+                self.note_duplicate(&key.0);
+            }
+            map.insert(key.0, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+/// A map key; YAML's numbers and booleans become text, as JSON has only text.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let notes = RefCell::new(Notes::default());
+        match (Seed { notes: &notes }).deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(text)),
+            value @ (Value::Number(_) | Value::Bool(_)) => Ok(Self(value.to_string())),
+            Value::Null => Ok(Self("null".to_owned())),
+            _ => Err(D::Error::custom("a key that is a list or a map")),
+        }
+    }
+}
