@@ -94,9 +94,7 @@ impl Correlator {
             None => format!("(combined from similar events): {}", what.message),
         };
         match self.written.get(now, &line) {
-            Some(old) => {
-                Verdict::Raise { name: old.name.clone(), count: old.count + 1, message }
-            }
+            Some(old) => Verdict::Raise { name: old.name.clone(), count: old.count + 1, message },
             None => Verdict::Create { message },
         }
     }
@@ -121,10 +119,9 @@ impl Correlator {
             kind: what.kind,
             reason: what.reason.clone(),
         };
-        let similar = self.similar.get_or_put(now, topic.clone(), || Similar {
-            since: now,
-            messages: Vec::new(),
-        });
+        let similar = self
+            .similar
+            .get_or_put(now, topic.clone(), || Similar { since: now, messages: Vec::new() });
         if age(now, similar.since) > SIMILAR_WINDOW {
             *similar = Similar { since: now, messages: Vec::new() };
         }

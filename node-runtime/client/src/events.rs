@@ -50,10 +50,8 @@ impl EventRecorder {
     #[must_use]
     pub fn start(client: Client, component: &str, host: Option<&str>) -> EventRecorder {
         let (queue, inbox) = mpsc::channel(QUEUE_MAX);
-        let source = EventSource {
-            component: Some(component.to_owned()),
-            host: host.map(str::to_owned),
-        };
+        let source =
+            EventSource { component: Some(component.to_owned()), host: host.map(str::to_owned) };
         tokio::spawn(write_all(client, source, inbox));
         EventRecorder { queue }
     }

@@ -48,7 +48,11 @@ mod tests {
         let check = |user: &str, groups: &[&str]| assert_eq!(groups_of(user), groups, "{user}");
         check(
             &controller("job-controller"),
-            &["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
+            &[
+                "system:serviceaccounts",
+                "system:serviceaccounts:kube-system",
+                "system:authenticated",
+            ],
         );
         check(&node("minik"), &["system:nodes", "system:authenticated"]);
         check(SCHEDULER, &["system:authenticated"]);
