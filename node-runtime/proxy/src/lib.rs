@@ -20,7 +20,6 @@ mod rules;
 mod run;
 
 pub use kernel::KernelError;
-pub use nft::NftError;
 pub use run::{Config, ProxyError, run};
 
 #[cfg(test)]

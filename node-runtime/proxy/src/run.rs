@@ -6,7 +6,7 @@ use futures::future::Either;
 use ipnetwork::Ipv4Network;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use minik_reconcile::{Cache, Caches, NotSynced};
+use minik_reconcile::{Cache, Caches};
 use tokio_util::sync::CancellationToken;
 
 use crate::diff::diff;
@@ -15,8 +15,8 @@ use crate::nft::{self, Network, NftError};
 use crate::routes::{self, Routes};
 use crate::rules::{Desired, Place, desired};
 
-/// How long the first lists may take: the API may still be starting.
-const SYNC_DEADLINE: Duration = Duration::from_secs(120);
+/// How often a wait for the API is mentioned.
+const SYNC_REPORT: Duration = Duration::from_secs(30);
 /// Wait after a failed change, doubled with each failure in a row.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest wait after a failed change.
@@ -39,15 +39,9 @@ pub enum ProxyError {
     /// A kernel setting that services need could not be made.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// The first version of the table could not be written.
-    #[error(transparent)]
-    Nft(#[from] NftError),
     /// No connection to the kernel's routes.
     #[error("could not open a netlink socket")]
     Netlink(#[source] std::io::Error),
-    /// The API did not answer in time.
-    #[error(transparent)]
-    NotSynced(#[from] NotSynced),
 }
 
 /// What the proxy reads.
@@ -74,11 +68,13 @@ pub async fn run(
     let caches = Caches::new(client, stop.clone());
     let objects =
         Objects { services: caches.watch(), slices: caches.watch(), nodes: caches.watch() };
-    let synced = tokio::select! {
+    // A table made from half of the objects would cut connections that work.
+    while let Err(error) = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        synced = caches.synced(SYNC_DEADLINE) => synced,
-    };
-    synced?;
+        synced = caches.synced(SYNC_REPORT) => synced,
+    } {
+        tracing::warn!(%error, "still waiting for the API");
+    }
     let kernel = Kernel { network, handle, applied: None, routes: None };
     follow(&config, &objects, kernel, stop).await;
     connection.abort();
