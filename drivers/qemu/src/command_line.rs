@@ -17,6 +17,10 @@ pub(crate) const HOST_ONLY: &str = "hostonly";
 /// should spend; less than half of this makes it translate again and again.
 const TRANSLATED_MIB: u32 = 512;
 
+/// What QEMU gives up. Denying it to spawn or to change its session would also keep it from going
+/// to the background.
+pub(crate) const SANDBOX: &str = "on,obsolete=deny,resourcecontrol=deny";
+
 /// What runs the guest's instructions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -103,8 +107,7 @@ fn machine(args: &mut Args, spec: &MachineSpec, launch: &Launch) {
     // the driver allows reboots.
     args.set("-action", "reboot=shutdown,shutdown=poweroff");
     if launch.sandbox {
-        let deny = "obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
-        args.set("-sandbox", format!("on,{deny}"));
+        args.set("-sandbox", SANDBOX);
     }
     args.set("-pidfile", Files(spec).pid().display());
     // With a log of its own, QEMU leaves stderr open when it goes to the background.

@@ -161,9 +161,13 @@ mod tests {
         let spec = sample(NetworkMode::Tap);
         let last = host(&links(&spec), "[]");
         last.answer("ip -j link show master", "[{}]");
-        check(&last, tear_down(&last, &spec), expect![[r#"
+        check(
+            &last,
+            tear_down(&last, &spec),
+            expect![[r#"
             ip link del dev mt3169f19954
-            ip link del dev mk3a91cfb709"#]]);
+            ip link del dev mk3a91cfb709"#]],
+        );
         let other = host(&links(&spec), "[]");
         other.answer("ip -j link show master", r#"[{"ifname":"mtother"}]"#);
         check(&other, tear_down(&other, &spec), expect!["ip link del dev mt3169f19954"]);

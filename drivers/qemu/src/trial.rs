@@ -11,6 +11,7 @@ use minik_driver::{DriverError, Host, Result, Tool, ToolOutput};
 use serde::{Deserialize, Serialize};
 
 use crate::binary::Binaries;
+use crate::command_line::SANDBOX;
 use guest::GUEST;
 
 /// With KVM the guest takes a tenth of a second. A machine that KVM gave up on never ends.
@@ -35,7 +36,6 @@ const STEPS: [(char, &str); 9] = [
 /// virtual hosts announce but do not let be used.
 const CPU_MODELS: [&str; 2] = ["host", "host,-arch-capabilities"];
 
-const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 const CACHE: &str = "accelerator.json";
 const CACHE_VERSION: u32 = 1;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
