@@ -24,7 +24,6 @@ use minik_client::{ApiErrorExt, EventRecorder, Level};
 use minik_reconcile::{
     Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, apply_each, labels,
 };
-use serde_json::json;
 
 use crate::deployment::revision::{New, Revisions};
 use crate::owned::{self, Claim};
@@ -251,11 +250,11 @@ async fn carry_out(
 ) -> Result<Requeue, ReconcileError> {
     let mut deployment = deployment;
     if let Some(revision) = plan.revision {
-        let fields =
-            json!({ "metadata": { "annotations": { revision::REVISION: revision.to_string() } } });
-        let patch = Change::Patch { key: deployment.key(), fields };
-        match patch.apply(&ctx.client).await {
-            Ok(Some(patched)) => deployment = Arc::new(patched),
+        let mut numbered = (*deployment).clone();
+        let annotations = numbered.metadata.annotations.get_or_insert_default();
+        annotations.insert(revision::REVISION.to_owned(), revision.to_string());
+        match Change::Replace(Box::new(numbered)).apply(&ctx.client).await {
+            Ok(Some(written)) => deployment = Arc::new(written),
             Ok(None) => {}
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
             Err(error) => return Err(error.into()),

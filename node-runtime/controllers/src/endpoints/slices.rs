@@ -398,12 +398,7 @@ mod tests {
                 "update IPv4 [http:8080] 10.244.0.1(ready,serving) 10.244.0.2() 10.244.0.3(ready,serving)"
             ],
         );
-        check(
-            &web,
-            "",
-            &there,
-            &expect!["update IPv4 [] "],
-        );
+        check(&web, "", &there, &expect!["update IPv4 [] "]);
     }
 
     #[test]

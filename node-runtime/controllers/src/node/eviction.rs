@@ -17,8 +17,6 @@ use crate::wiring::{Running, Wiring, namespace_of, now};
 
 /// Name of the controller and of its service account.
 pub(crate) const NAME: &str = "taint-eviction-controller";
-/// The service account that upstream's bootstrap roles let delete pods.
-const ACCOUNT: &str = "node-controller";
 
 #[derive(Clone)]
 struct Context {
@@ -30,7 +28,7 @@ struct Context {
 
 /// Hooks the controller to its caches.
 pub(crate) fn start(wiring: &Wiring) -> Running {
-    let client = wiring.client(ACCOUNT);
+    let client = wiring.client(NAME);
     let context = Context {
         events: wiring.events(&client, NAME),
         client,
