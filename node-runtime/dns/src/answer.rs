@@ -29,7 +29,7 @@ pub(crate) enum Answer {
     /// These records.
     Records { answers: Vec<Record>, additionals: Vec<Record> },
     /// Another name; who asked wants to know what that one has.
-    Alias { record: Record, target: Name },
+    Alias { record: Box<Record>, target: Name },
     /// The name exists, but not with this type.
     NoData,
     /// The name does not exist.
@@ -128,7 +128,7 @@ impl Find<'_> {
     fn service(&self, known: &Known) -> Answer {
         match (known, self.kind) {
             (Known::External { target }, _) => Answer::Alias {
-                record: self.record(TTL_LONG, RData::CNAME(CNAME(target.clone()))),
+                record: Box::new(self.record(TTL_LONG, RData::CNAME(CNAME(target.clone())))),
                 target: target.clone(),
             },
             (Known::Cluster { ports, .. }, RecordType::SRV) => {
@@ -200,12 +200,15 @@ impl Find<'_> {
         let (mut found, mut additionals) = (Vec::new(), Vec::new());
         for host in hosts {
             let Ok(target) = service.prepend_label(&*host.label) else { continue };
+            let before = found.len();
             for port in host.ports.iter().filter(named) {
                 let srv = SRV::new(0, weight.max(1), port.number, target.clone());
                 found.push(self.record(TTL_SHORT, RData::SRV(srv)));
             }
-            let address = RData::A(host.address.into());
-            additionals.push(Record::from_rdata(target, TTL_SHORT, address));
+            if found.len() > before {
+                let address = RData::A(host.address.into());
+                additionals.push(Record::from_rdata(target, TTL_SHORT, address));
+            }
         }
         self.srv(found, additionals)
     }

@@ -73,7 +73,7 @@ impl Forwarder {
     }
 
     /// The resolver for the name servers that the file names now.
-    fn resolver(&self) -> Option<TokioResolver> {
+    pub(crate) fn resolver(&self) -> Option<TokioResolver> {
         let metadata = std::fs::metadata(&self.resolv_conf);
         let stamp = metadata.and_then(|metadata| metadata.modified()).ok();
         let mut current = self.current.lock().expect("no holder panics");

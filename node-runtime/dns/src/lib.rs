@@ -19,5 +19,6 @@ mod publish;
 mod run;
 mod zone;
 
+pub use address::AddressError;
 pub use publish::publish_service;
 pub use run::{Config, DnsError, run};

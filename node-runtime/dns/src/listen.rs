@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use hickory_server::proto::op::{Edns, MessageType, Metadata, OpCode, ResponseCod
 use hickory_server::proto::rr::{DNSClass, Name, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
-use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
@@ -93,7 +93,7 @@ impl Handler {
                     return reply;
                 }
                 Answer::Alias { record, target } => {
-                    reply.answers.push(record);
+                    reply.answers.push(*record);
                     if kind == RecordType::CNAME {
                         return reply;
                     }

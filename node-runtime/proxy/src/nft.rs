@@ -32,7 +32,7 @@ pub(crate) struct Network {
 
 /// Why nft did not do what it was told; the table is as it was before.
 #[derive(Debug, thiserror::Error)]
-pub enum NftError {
+pub(crate) enum NftError {
     /// nft could not be run.
     #[error("could not run nft")]
     Run(#[source] io::Error),
