@@ -143,7 +143,10 @@ impl CachedImage {
     }
 
     /// Which files are here and good, by digest or by an unchanged stamp. A damaged one is removed; `said` hears why.
-    pub(crate) fn good_files(&self, mut said: impl FnMut(&ImageError)) -> Result<Vec<String>, ImageError> {
+    pub(crate) fn good_files(
+        &self,
+        mut said: impl FnMut(&ImageError),
+    ) -> Result<Vec<String>, ImageError> {
         let mut stamps = self.stamps();
         let mut good = Vec::new();
         for entry in &self.manifest.files {
@@ -226,7 +229,11 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 impl Lock {
     /// Takes it; when another process has it, `waiting` is called once and then it is waited for. The other one makes
     /// progress under its own deadlines, and a dead one holds nothing.
-    pub(crate) fn take(cache: &Path, digest: &str, waiting: impl FnOnce()) -> Result<Self, ImageError> {
+    pub(crate) fn take(
+        cache: &Path,
+        digest: &str,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, ImageError> {
         use rustix::fs::{FlockOperation, flock};
         fs::create_dir_all(cache).map_err(on_file("make", cache))?;
         let path = cache.join(format!("{digest}.lock"));

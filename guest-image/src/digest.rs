@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -38,8 +39,11 @@ pub(crate) fn feed(hasher: &mut Sha256, path: &Path) -> Result<u64, ImageError> 
 
 /// Writes `content` beside `path`, makes it durable and renames it into place.
 pub(crate) fn write_whole(path: &Path, mode: u32, content: &[u8]) -> Result<(), ImageError> {
+    // Threads of one process may write the same file, too.
+    static NTH: AtomicU64 = AtomicU64::new(0);
+    let nth = NTH.fetch_add(1, Ordering::Relaxed);
     let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
+    beside.push(format!(".{}-{nth}.new", std::process::id()));
     let beside = Path::new(&beside);
     let written = OpenOptions::new()
         .write(true)

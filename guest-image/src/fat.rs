@@ -143,13 +143,15 @@ mod tests {
     /// Reads a file back by following its chain, with nothing shared with the writer but the format.
     fn read(image: &[u8], short: &[u8; 11]) -> Vec<u8> {
         let half = |at: usize| usize::from(u16::from_le_bytes([image[at], image[at + 1]]));
-        let (reserved, fats, entries, fat_sectors) = (half(14), usize::from(image[16]), half(17), half(22));
+        let (reserved, fats, entries, fat_sectors) =
+            (half(14), usize::from(image[16]), half(17), half(22));
         let root = (reserved + fats * fat_sectors) * 512;
         let entry = (0..entries)
             .map(|nth| root + nth * 32)
             .find(|at| &image[*at..at + 11] == short && image[at + 11] == 0x20)
             .expect("in the folder");
-        let length = u32::from_le_bytes(image[entry + 28..entry + 32].try_into().expect("four bytes"));
+        let length =
+            u32::from_le_bytes(image[entry + 28..entry + 32].try_into().expect("four bytes"));
         let mut cluster = half(entry + 26);
         let mut content = Vec::new();
         while (2..0xff8).contains(&cluster) {

@@ -9,7 +9,7 @@ mod transport;
 
 use std::path::{Path, PathBuf};
 
-use futures::stream::{StreamExt, TryStreamExt};
+use futures::stream::StreamExt;
 use reqwest::Url;
 
 use crate::cache::{self, CachedImage, Lock};
@@ -157,11 +157,13 @@ impl Fetch<'_> {
             let path = image.path_of(entry);
             Download { transport, entry, path, urls, progress: self.progress }
         });
-        futures::stream::iter(downloads)
+        // One that fails does not stop the others: what they fetch is there for the next try.
+        let outcomes: Vec<Result<(), ImageError>> = futures::stream::iter(downloads)
             .map(|download| async move { download.run().await })
             .buffer_unordered(SIDE_BY_SIDE)
-            .try_collect()
-            .await
+            .collect()
+            .await;
+        outcomes.into_iter().collect()
     }
 
     fn allow(&self, url: &Url, what: &str) -> Result<(), ImageError> {

@@ -95,7 +95,11 @@ impl Manifest {
             return Err(format!("its format is {}, this minik reads {FORMAT}", self.format));
         }
         if self.arch != std::env::consts::ARCH {
-            return Err(format!("it is for {}, this machine is {}", self.arch, std::env::consts::ARCH));
+            return Err(format!(
+                "it is for {}, this machine is {}",
+                self.arch,
+                std::env::consts::ARCH
+            ));
         }
         for file in &self.files {
             check_name(&file.name)?;
@@ -131,7 +135,8 @@ pub fn measure(path: &Path) -> Result<(u64, String), ImageError> {
 /// A name from a manifest becomes a file in the cache, so it may not lead elsewhere.
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    let reserved = name.starts_with('.') || name.starts_with(MANIFEST_FILE) || name.ends_with(".part");
+    let reserved =
+        name.starts_with('.') || name.starts_with(MANIFEST_FILE) || name.ends_with(".part");
     if name.is_empty() || name.len() > 100 || reserved || !name.bytes().all(plain) {
         return Err(format!("{name:?} is not a plain file name"));
     }
@@ -185,12 +190,21 @@ mod tests {
     fn a_manifest_is_checked_before_it_is_used() {
         check(|_| {}, expect!["fine"]);
         check(|m| m.format = 2, expect!["its format is 2, this minik reads 1"]);
-        check(|m| m.files[3].name = "../root".into(), expect![[r#""../root" is not a plain file name"#]]);
-        check(|m| m.files[3].name = "manifest.json.minisig".into(), expect![[r#""manifest.json.minisig" is not a plain file name"#]]);
+        check(
+            |m| m.files[3].name = "../root".into(),
+            expect![[r#""../root" is not a plain file name"#]],
+        );
+        check(
+            |m| m.files[3].name = "manifest.json.minisig".into(),
+            expect![[r#""manifest.json.minisig" is not a plain file name"#]],
+        );
         check(|m| m.files[3].name = "initrd".into(), expect!["initrd is named twice"]);
         check(|m| m.files[2].sha256 = "short".into(), expect!["initrd has no SHA-256"]);
         check(|m| drop(m.files.remove(2)), expect!["it has no file with the role Initrd"]);
-        check(|m| drop(m.files.remove(1)), expect!["vmlinux is unpacked from vmlinuz, which is not there"]);
+        check(
+            |m| drop(m.files.remove(1)),
+            expect!["vmlinux is unpacked from vmlinuz, which is not there"],
+        );
         check(|m| drop(m.files.remove(4)), expect!["fine"]);
     }
 
@@ -198,7 +212,9 @@ mod tests {
     fn a_foreign_machine_is_refused() {
         let mut manifest = manifest();
         manifest.arch = "z80".into();
-        assert!(manifest.check().expect_err("foreign").starts_with("it is for z80, this machine is "));
+        assert!(
+            manifest.check().expect_err("foreign").starts_with("it is for z80, this machine is ")
+        );
     }
 
     #[test]

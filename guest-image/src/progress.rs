@@ -46,11 +46,13 @@ impl<F: Fn(&str) + Sync> Lines<F> {
 
 impl<F: Fn(&str) + Sync> Progress for Lines<F> {
     fn started(&self, file: &str, size: u64, have: u64) {
-        let known = self.sizes.lock().expect("nothing panics with it held").insert(file.into(), size);
+        let known =
+            self.sizes.lock().expect("nothing panics with it held").insert(file.into(), size);
         if known.is_some() {
             return;
         }
-        let again = if have > 0 { format!(", {} here already", HumanBytes(have)) } else { String::new() };
+        let again =
+            if have > 0 { format!(", {} here already", HumanBytes(have)) } else { String::new() };
         (self.say)(&format!("Fetching {file} ({}{again})", HumanBytes(size)));
     }
     fn advanced(&self, _file: &str, _bytes: u64) {}

@@ -77,7 +77,12 @@ impl TrustedKeys {
     ///
     /// # Errors
     /// [`ImageError::Signature`] when no trusted key made it or the content was changed.
-    pub fn check(&self, origin: &str, content: &[u8], signature: &str) -> Result<String, ImageError> {
+    pub fn check(
+        &self,
+        origin: &str,
+        content: &[u8],
+        signature: &str,
+    ) -> Result<String, ImageError> {
         let refuse = |reason: String| ImageError::Signature { manifest: origin.into(), reason };
         let signature = Signature::decode(signature)
             .map_err(|_| refuse("this is not a minisign signature".into()))?;
@@ -91,7 +96,9 @@ impl TrustedKeys {
         }
         Err(refuse(match made_by {
             Some(name) => format!("the content is not what {name} signed"),
-            None => format!("it was made by a key that is not among the {} trusted", self.keys.len()),
+            None => {
+                format!("it was made by a key that is not among the {} trusted", self.keys.len())
+            }
         }))
     }
 }
@@ -119,12 +126,17 @@ impl LocalKey {
                     .fill(&mut fresh)
                     .map_err(|_| bad("no randomness for a new one".into()))?;
                 fs::create_dir_all(folder).map_err(on_file("make", folder))?;
-                digest::write_whole(&path, 0o600, format!("{}\n", BASE64.encode(&fresh)).as_bytes())?;
+                digest::write_whole(
+                    &path,
+                    0o600,
+                    format!("{}\n", BASE64.encode(&fresh)).as_bytes(),
+                )?;
                 fresh
             }
             Err(error) => return Err(on_file("read", &path)(error)),
         };
-        let (Ok(id), Some(secret)) = (<[u8; 8]>::try_from(&bytes[..bytes.len().min(8)]), bytes.get(8..40))
+        let (Ok(id), Some(secret)) =
+            (<[u8; 8]>::try_from(&bytes[..bytes.len().min(8)]), bytes.get(8..40))
         else {
             return Err(bad("it is too short".into()));
         };
@@ -188,15 +200,18 @@ mod tests {
 
     #[test]
     fn a_changed_byte_a_changed_comment_and_a_foreign_key_are_refused() {
-        let (ours, theirs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (ours, theirs) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let key = LocalKey::open_or_create(ours.path()).expect("made");
         let foreign = LocalKey::open_or_create(theirs.path()).expect("made");
-        let trusted = TrustedKeys::load(Path::new("/nonexistent"), Some(&key.public_text())).expect("loads");
+        let trusted =
+            TrustedKeys::load(Path::new("/nonexistent"), Some(&key.public_text())).expect("loads");
         let signature = key.sign(b"content", "minik 1");
         let refused = |content: &[u8], signature: &str| {
             trusted.check("m", content, signature).expect_err("refused").to_string()
         };
-        let changed = "the signature of m is not good: the content is not what the key given signed";
+        let changed =
+            "the signature of m is not good: the content is not what the key given signed";
         assert_eq!(refused(b"Content", &signature), changed);
         assert_eq!(refused(b"content", &signature.replace("minik 1", "minik 2")), changed);
         assert_eq!(
@@ -211,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_broken_key_is_named() {
-        let error = TrustedKeys::load(Path::new("/nonexistent"), Some("nonsense")).expect_err("broken");
+        let error =
+            TrustedKeys::load(Path::new("/nonexistent"), Some("nonsense")).expect_err("broken");
         assert!(error.to_string().starts_with("the key given is not a usable key: "), "{error}");
     }
 }

@@ -71,7 +71,8 @@ fn parse_one(text: &str) -> Result<Url, ImageError> {
     let mut url = if text.contains("://") {
         Url::parse(text).map_err(|error| refuse(error.to_string()))?
     } else {
-        let path = std::path::absolute(Path::new(text)).map_err(|error| refuse(error.to_string()))?;
+        let path =
+            std::path::absolute(Path::new(text)).map_err(|error| refuse(error.to_string()))?;
         Url::from_file_path(&path).map_err(|()| refuse("it is not a path".into()))?
     };
     if !matches!(url.scheme(), "http" | "https" | "file") {
@@ -133,7 +134,9 @@ mod tests {
         );
         check(
             "ftp://a.test/x",
-            expect![[r#""ftp://a.test/x" does not name a guest image: ftp is not http, https or file"#]],
+            expect![[
+                r#""ftp://a.test/x" does not name a guest image: ftp is not http, https or file"#
+            ]],
         );
     }
 

@@ -65,7 +65,8 @@ fn listen() -> Result<UnixDatagram, Error> {
 impl Agent {
     fn serve(&mut self, socket: &UnixDatagram) -> Result<(), Error> {
         let mut button = power::button();
-        let queue = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(on_system("wait for events"))?;
+        let queue =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(on_system("wait for events"))?;
         let watch = |fd: std::os::fd::BorrowedFd<'_>, what, flags| {
             epoll::add(&queue, fd, epoll::EventData::new_u64(what), flags)
                 .map_err(on_system("wait for events"))
@@ -162,7 +163,8 @@ impl Agent {
         clock::not_before(seed.time_unix_ms)?;
         stir_entropy(&seed)?;
         identity::write(Path::new("/"), &seed)?;
-        rustix::system::sethostname(seed.hostname.as_bytes()).map_err(on_system("set the hostname"))?;
+        rustix::system::sethostname(seed.hostname.as_bytes())
+            .map_err(on_system("set the hostname"))?;
         network::apply(&seed.nics)?;
         let had_identity = self.seed.replace(seed).is_some();
         notify::tell_systemd_ready()?;

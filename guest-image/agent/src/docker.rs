@@ -21,9 +21,11 @@ pub(crate) fn mount_layer() -> Result<(), Error> {
     }
     let disk = disks::by_serial(&disks::all(), disks::DOCKER)?;
     fs::create_dir_all(MOUNT_POINT).map_err(on_file("make", MOUNT_POINT))?;
-    mount(&disk.node, MOUNT_POINT, "erofs", MountFlags::RDONLY, None).map_err(|errno| Error::Mount {
-        what: disk.node.display().to_string(),
-        on: MOUNT_POINT.into(),
-        source: errno.into(),
+    mount(&disk.node, MOUNT_POINT, "erofs", MountFlags::RDONLY, None).map_err(|errno| {
+        Error::Mount {
+            what: disk.node.display().to_string(),
+            on: MOUNT_POINT.into(),
+            source: errno.into(),
+        }
     })
 }

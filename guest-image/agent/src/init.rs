@@ -39,7 +39,9 @@ const DIRECT: [(&str, &str); 5] = [
 /// Runs until systemd takes over; comes back only with the reason why it could not.
 pub(crate) fn run() -> Result<Infallible, Error> {
     say("minik: the kernel is up");
-    for (kind, on) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
+    for (kind, on) in
+        [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")]
+    {
         mount_new(kind, kind, on, MountFlags::NOSUID, "")?;
     }
     load_modules(Path::new("/modules"))?;
@@ -150,7 +152,8 @@ fn mount_overlay() -> Result<(), Error> {
         let path = data.join(folder);
         fs::create_dir_all(&path).map_err(on_file("make", path))?;
     }
-    let options = format!("lowerdir={LOWER},upperdir={DATA}/overlay/upper,workdir={DATA}/overlay/work");
+    let options =
+        format!("lowerdir={LOWER},upperdir={DATA}/overlay/upper,workdir={DATA}/overlay/work");
     mount_new("overlay", "minik", NEW_ROOT, MountFlags::NOATIME, &options)?;
     for (from, to) in DIRECT {
         let from = data.join(from);

@@ -171,13 +171,16 @@ fn nic(card: Ethernet) -> Nic {
 fn check_hostname(name: &str) -> Result<(), Error> {
     let fine = !name.is_empty()
         && name.len() <= 63
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
         && !name.starts_with(['-', '.']);
     if fine { Ok(()) } else { Err(Error::SeedContent(format!("{name:?} is not a host name"))) }
 }
 
 fn check_machine_id(id: &str) -> Result<(), Error> {
-    let fine = id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let fine =
+        id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if fine { Ok(()) } else { Err(Error::SeedContent(format!("{id:?} is not a machine id"))) }
 }
 

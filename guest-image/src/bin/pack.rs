@@ -79,7 +79,8 @@ fn entry(
 fn table(manifest: &Manifest) -> String {
     let mut text = String::new();
     for file in &manifest.files {
-        let note = file.unpacked_from.as_ref().map_or(String::new(), |from| format!("  (from {from})"));
+        let note =
+            file.unpacked_from.as_ref().map_or(String::new(), |from| format!("  (from {from})"));
         text.push_str(&format!("{:>11}  {}  {}{note}\n", file.size, &file.sha256[..16], file.name));
     }
     let (without, with) = (manifest.download_size(false), manifest.download_size(true));

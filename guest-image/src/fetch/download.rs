@@ -47,6 +47,15 @@ struct Part {
 impl Download<'_> {
     /// Tries the mirrors in order. Only what is wrong on this machine ends it early.
     pub(super) async fn run(&self) -> Result<(), ImageError> {
+        let outcome = self.try_mirrors().await;
+        let nothing = fs::metadata(self.part_path()).is_ok_and(|meta| meta.len() == 0);
+        if outcome.is_err() && nothing {
+            self.remove_part();
+        }
+        outcome
+    }
+
+    async fn try_mirrors(&self) -> Result<(), ImageError> {
         let mut attempts = Vec::new();
         for url in &self.urls {
             match self.from_mirror(url).await {
@@ -83,7 +92,9 @@ impl Download<'_> {
                     }
                 }
                 // What we have does not fit to what the server has: from the start.
-                Err(ImageError::Status { status, .. }) if continued && status.starts_with("416") => {
+                Err(ImageError::Status { status, .. })
+                    if continued && status.starts_with("416") =>
+                {
                     self.remove_part();
                 }
                 outcome => return outcome,
@@ -107,7 +118,12 @@ impl Download<'_> {
         self.finish(url, part)
     }
 
-    async fn receive(&self, url: &Url, part: &mut Part, mut answer: Answer) -> Result<(), ImageError> {
+    async fn receive(
+        &self,
+        url: &Url,
+        part: &mut Part,
+        mut answer: Answer,
+    ) -> Result<(), ImageError> {
         while let Some(piece) = answer.next().await? {
             part.length += piece.len() as u64;
             if part.length > self.entry.size {
@@ -181,7 +197,7 @@ impl Download<'_> {
         };
         let text = serde_json::to_vec(&note).unwrap_or_default();
         let path = self.note_path();
-        fs::write(&path, text).map_err(on_file("write", path))
+        fs::write(path, text).map_err(|error| self.not_written(error, 0))
     }
 
     fn remove_part(&self) {

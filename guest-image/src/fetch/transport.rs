@@ -112,7 +112,8 @@ impl Answer {
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, ImageError> {
         match &mut self.body {
             Body::Http(response) => {
-                let piece = response.chunk().await.map_err(|error| unreachable(&self.shown, error))?;
+                let piece =
+                    response.chunk().await.map_err(|error| unreachable(&self.shown, error))?;
                 Ok(piece.map(|bytes| bytes.to_vec()))
             }
             Body::File(file) => {
