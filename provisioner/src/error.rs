@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use minik_config::ConfigError;
 use minik_driver::{CidrRefused, DriverError, ResourceRefused};
+use minik_image::ImageError;
 use minik_pki::PkiError;
 use minik_spec::SpecError;
 
@@ -95,7 +96,7 @@ pub enum ProvisionError {
     Resources(#[from] ResourceRefused),
     /// The guest image.
     #[error(transparent)]
-    Image(Box<dyn std::error::Error + Send + Sync>),
+    Image(#[from] ImageError),
     /// Keys, certificates, kubeconfig documents.
     #[error(transparent)]
     Pki(#[from] PkiError),

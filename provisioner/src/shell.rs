@@ -15,12 +15,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::SshError;
+pub(crate) use files::Wanted;
 pub use files::{Payload, Upload, upload};
 pub use keys::SshKey;
+pub(crate) use keys::bare;
 pub use openssh::{known_hosts_line, ssh_arguments};
 pub use session::Ssh2;
-
-use crate::report::Outcome;
 
 /// How long a command may take that only looks at or writes small things, even under emulation.
 pub const QUICK: Duration = Duration::from_secs(60);

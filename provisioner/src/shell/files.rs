@@ -1,21 +1,27 @@
-//! Puts a file into a guest, only if it is not there as it should be, and whole or not at all.
+//! Puts files into a guest, only those that are not there as they should be, each whole or not at all.
+//!
+//! One question for all digests, one stream for all bytes: each command costs a login shell in the
+//! guest, which is slow under emulation.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::digest::sha256_of;
-use super::{Outcome, QUICK, Shell, SshError, exec, exec_with, quote};
+use super::{QUICK, Shell, SshError, exec, exec_with, quote};
+use crate::report::Outcome;
 
-/// A file that is larger than this travels compressed.
+/// More than this travels compressed, if the guest can unpack it.
 const COMPRESS_FROM: u64 = 1 << 20;
 
-/// How long the guest may take to swallow a chunk or to write the file out.
+/// How long the guest may be silent while it takes the bytes and writes them out.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a file in the guest shall hold.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Payload {
     /// These bytes.
     Bytes(Vec<u8>),
@@ -24,7 +30,7 @@ pub enum Payload {
 }
 
 /// A file for the guest.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Upload {
     /// Where it goes; folders above it are made.
     pub path: String,
@@ -32,6 +38,13 @@ pub struct Upload {
     pub mode: u32,
     /// What it holds.
     pub payload: Payload,
+}
+
+/// A file with what is known about its bytes.
+pub(crate) struct Wanted<'a> {
+    pub(crate) file: &'a Upload,
+    pub(crate) digest: String,
+    length: u64,
 }
 
 impl Payload {
@@ -50,61 +63,117 @@ impl Payload {
     }
 }
 
-/// Makes sure that a file is in the guest with these bytes and this mode.
+impl<'a> Wanted<'a> {
+    pub(crate) fn new(file: &'a Upload) -> io::Result<Wanted<'a>> {
+        let digest = sha256_of(&mut *file.payload.open()?)?;
+        Ok(Wanted { file, digest, length: file.payload.length()? })
+    }
+}
+
+/// Makes sure that files are in the guest with these bytes and modes.
 ///
-/// The bytes are sent only when the digest differs, to a name beside the file, checked there, and moved
-/// into place, so that a broken connection leaves the old file.
-pub fn upload(shell: &mut dyn Shell, machine: &str, file: &Upload) -> Result<Outcome, SshError> {
+/// Bytes are sent only of those whose digest or mode differs, to names beside the files, checked
+/// there, and moved into place, so that a broken connection leaves the old files.
+///
+/// # Errors
+/// The connection, or what the guest says about the files.
+pub fn upload(shell: &mut dyn Shell, machine: &str, files: &[Upload]) -> Result<Outcome, SshError> {
     let local = |source| SshError::Broken {
         machine: machine.to_owned(),
-        doing: format!("reading what goes to {}", file.path),
+        doing: "reading what goes into the guest".to_owned(),
         source,
     };
-    let wanted = sha256_of(&mut *file.payload.open().map_err(local)?).map_err(local)?;
-    if is_there(shell, file, &wanted)? {
+    let wanted: Vec<Wanted> =
+        files.iter().map(Wanted::new).collect::<io::Result<_>>().map_err(local)?;
+    let there = look(shell, files)?;
+    let is_missing = |wanted: &Wanted| {
+        there.get(wanted.file.path.as_str()) != Some(&(wanted.digest.clone(), wanted.file.mode))
+    };
+    let missing: Vec<Wanted> = wanted.into_iter().filter(is_missing).collect();
+    if missing.is_empty() {
         return Ok(Outcome::Unchanged);
     }
-    let packed = file.payload.length().map_err(local)? > COMPRESS_FROM && has_zstd(shell)?;
-    let command = receive_command(file, &wanted, packed);
-    let mut plain = file.payload.open().map_err(local)?;
+    let total: u64 = missing.iter().map(|wanted| wanted.length).sum();
+    let packed = total > COMPRESS_FROM && exec(shell, "command -v zstd", QUICK)?.exit == 0;
+    let command = receive_command(&missing, packed);
+    let mut bytes: Box<dyn Read> = Box::new(io::empty());
+    for wanted in &missing {
+        bytes = Box::new(bytes.chain(wanted.file.payload.open().map_err(local)?));
+    }
     let output = if packed {
-        let mut compressed = zstd::stream::read::Encoder::new(plain, 3).map_err(local)?;
+        let mut compressed = zstd::stream::read::Encoder::new(bytes, 3).map_err(local)?;
         exec_with(shell, &command, Some(&mut compressed), PATIENCE)?
     } else {
-        exec_with(shell, &command, Some(&mut *plain), PATIENCE)?
+        exec_with(shell, &command, Some(&mut *bytes), PATIENCE)?
     };
     if output.exit == 0 {
         return Ok(Outcome::Changed);
     }
-    let reason = output.stderr.lines().last().unwrap_or("its digest is wrong").to_owned();
-    Err(SshError::NotWritten { machine: machine.to_owned(), path: file.path.clone(), reason })
+    let paths: Vec<&str> = missing.iter().map(|wanted| wanted.file.path.as_str()).collect();
+    let reason = output.stderr.lines().last().unwrap_or("the digest is wrong").to_owned();
+    Err(SshError::NotWritten { machine: machine.to_owned(), path: paths.join(", "), reason })
 }
 
-fn is_there(shell: &mut dyn Shell, file: &Upload, wanted: &str) -> Result<bool, SshError> {
-    let path = quote(&file.path);
-    let look = format!("sha256sum < {path} && stat -c %a {path}");
-    let output = exec(shell, &format!("test -f {path} && {look}"), QUICK)?;
-    let mut lines = output.stdout.lines();
-    let digest = lines.next().and_then(|line| line.split_whitespace().next());
-    let mode = lines.next().and_then(|line| u32::from_str_radix(line.trim(), 8).ok());
-    Ok(output.exit == 0 && digest == Some(wanted) && mode == Some(file.mode))
+/// Digest and mode of each file that is there.
+fn look(
+    shell: &mut dyn Shell,
+    files: &[Upload],
+) -> Result<BTreeMap<String, (String, u32)>, SshError> {
+    let paths: Vec<String> = files.iter().map(|file| quote(&file.path)).collect();
+    let paths = paths.join(" ");
+    let command =
+        format!("sha256sum -- {paths} 2>/dev/null; stat -c '%a %n' -- {paths} 2>/dev/null; true");
+    Ok(understand(&exec(shell, &command, QUICK)?.stdout))
 }
 
-fn has_zstd(shell: &mut dyn Shell) -> Result<bool, SshError> {
-    Ok(exec(shell, "command -v zstd", QUICK)?.exit == 0)
+/// Lines of `sha256sum` (`digest  path`), then lines of `stat` (`mode path`).
+fn understand(text: &str) -> BTreeMap<String, (String, u32)> {
+    let (mut digests, mut found) = (BTreeMap::new(), BTreeMap::new());
+    for line in text.lines() {
+        if let Some((digest, path)) = line.split_once("  ") {
+            digests.insert(path, digest.to_owned());
+        } else if let Some((mode, path)) = line.split_once(' ')
+            && let Ok(mode) = u32::from_str_radix(mode, 8)
+            && let Some(digest) = digests.remove(path)
+        {
+            found.insert(path.to_owned(), (digest, mode));
+        }
+    }
+    found
 }
 
-fn receive_command(file: &Upload, digest: &str, packed: bool) -> String {
-    let folder = Path::new(&file.path).parent().map(|folder| folder.to_string_lossy());
-    let folder = quote(folder.as_deref().unwrap_or("/"));
-    let (path, new) = (quote(&file.path), quote(&format!("{}.new", file.path)));
-    let receive = if packed { "zstd -dcq" } else { "cat" };
-    let mode = file.mode;
-    format!(
-        "set -e; umask 077; mkdir -p {folder}; {receive} > {new}; \
-         echo '{digest}  '{new} | sha256sum -c --status; \
-         chmod {mode:o} {new}; sync {new}; mv -f {new} {path}"
-    )
+fn receive_command(files: &[Wanted<'_>], packed: bool) -> String {
+    let new = |wanted: &Wanted| quote(&format!("{}.new", wanted.file.path));
+    let all_new = files.iter().map(new).collect::<Vec<_>>().join(" ");
+    let folders: BTreeSet<String> = files
+        .iter()
+        .filter_map(|wanted| Path::new(&wanted.file.path).parent())
+        .map(|folder| quote(&folder.to_string_lossy()))
+        .collect();
+    let folders = folders.into_iter().collect::<Vec<_>>().join(" ");
+
+    let mut script = format!("set -e; umask 077; mkdir -p {folders}\n");
+    script.push_str(if packed { "zstd -dcq | {\n" } else { "{\n" });
+    for wanted in files {
+        let _ = writeln!(script, "head -c {} > {}", wanted.length, new(wanted));
+    }
+    script.push_str("}\nsha256sum -c --status <<'EOF'\n");
+    for wanted in files {
+        let _ = writeln!(script, "{}  {}.new", wanted.digest, wanted.file.path);
+    }
+    script.push_str("EOF\n");
+    let mut modes: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for wanted in files {
+        modes.entry(wanted.file.mode).or_default().push(new(wanted));
+    }
+    for (mode, paths) in modes {
+        let _ = writeln!(script, "chmod {mode:o} {}", paths.join(" "));
+    }
+    let _ = writeln!(script, "sync {all_new}");
+    for wanted in files {
+        let _ = writeln!(script, "mv -f {} {}", new(wanted), quote(&wanted.file.path));
+    }
+    script
 }
 
 #[cfg(test)]
@@ -114,38 +183,58 @@ mod tests {
     use super::super::scripted::ScriptedGuest;
     use super::*;
 
-    fn file(text: &str) -> Upload {
-        Upload {
-            path: "/etc/minik/node.yaml".to_owned(),
-            mode: 0o600,
-            payload: Payload::Bytes(text.as_bytes().to_vec()),
-        }
+    fn file(path: &str, mode: u32, text: &str) -> Upload {
+        let payload = Payload::Bytes(text.as_bytes().to_vec());
+        Upload { path: path.to_owned(), mode, payload }
     }
 
     #[test]
     fn only_what_differs_is_sent() {
-        let guest = ScriptedGuest::new("dev");
+        let guest = ScriptedGuest::default();
         let mut shell = guest.shell();
-        assert_eq!(upload(&mut *shell, "dev", &file("a")).unwrap(), Outcome::Changed);
-        assert_eq!(upload(&mut *shell, "dev", &file("a")).unwrap(), Outcome::Unchanged);
-        assert_eq!(upload(&mut *shell, "dev", &file("b")).unwrap(), Outcome::Changed);
-        assert_eq!(guest.text("/etc/minik/node.yaml").unwrap(), "b");
-        let open = Upload { mode: 0o644, ..file("b") };
-        assert_eq!(upload(&mut *shell, "dev", &open).unwrap(), Outcome::Changed);
+        let mut put = |text: &str, mode| {
+            let files = [file("/etc/a", mode, text), file("/etc/b c", 0o644, "always so")];
+            let outcome = upload(&mut *shell, "dev", &files).unwrap();
+            format!("{outcome}: {}", guest.take_calls().join(", "))
+        };
+        expect!["changed: write /etc/a, write /etc/b c"].assert_eq(&put("1", 0o600));
+        expect!["unchanged: "].assert_eq(&put("1", 0o600));
+        expect!["changed: write /etc/a"].assert_eq(&put("2", 0o600));
+        expect!["changed: write /etc/a"].assert_eq(&put("2", 0o644));
+        assert_eq!(guest.text("/etc/a").unwrap(), "2");
     }
 
     #[test]
-    fn large_files_travel_compressed() {
-        let guest = ScriptedGuest::new("dev");
+    fn much_travels_compressed() {
+        let guest = ScriptedGuest::default();
         let text = "all the same ".repeat(200_000);
-        upload(&mut *guest.shell(), "dev", &file(&text)).unwrap();
-        assert_eq!(guest.text("/etc/minik/node.yaml").unwrap(), text);
+        let files = [file("/a", 0o600, &text), file("/b", 0o600, "b")];
+        upload(&mut *guest.shell(), "dev", &files).unwrap();
+        assert_eq!(guest.text("/a").unwrap(), text);
+        assert_eq!(guest.text("/b").unwrap(), "b");
         assert!(guest.received() < 10_000, "{} bytes were sent", guest.received());
     }
 
     #[test]
     fn the_receiving_command() {
-        let command = receive_command(&file(""), "ab12", true);
-        expect!["set -e; umask 077; mkdir -p /etc/minik; zstd -dcq > /etc/minik/node.yaml.new; echo 'ab12  '/etc/minik/node.yaml.new | sha256sum -c --status; chmod 600 /etc/minik/node.yaml.new; sync /etc/minik/node.yaml.new; mv -f /etc/minik/node.yaml.new /etc/minik/node.yaml"].assert_eq(&command);
+        let files = [file("/etc/a", 0o600, "a"), file("/x y/b", 0o755, "bb")];
+        let wanted: Vec<Wanted> = files.iter().map(|file| Wanted::new(file).unwrap()).collect();
+        expect![[r#"
+            set -e; umask 077; mkdir -p '/x y' /etc
+            zstd -dcq | {
+            head -c 1 > /etc/a.new
+            head -c 2 > '/x y/b.new'
+            }
+            sha256sum -c --status <<'EOF'
+            ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb  /etc/a.new
+            3b64db95cb55c763391c707108489ae18b4112d783300de38e033b4c98c3deaf  /x y/b.new
+            EOF
+            chmod 600 /etc/a.new
+            chmod 755 '/x y/b.new'
+            sync /etc/a.new '/x y/b.new'
+            mv -f /etc/a.new /etc/a
+            mv -f '/x y/b.new' '/x y/b'
+        "#]]
+        .assert_eq(&receive_command(&wanted, true));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::digest::sha256_of;
-use super::{Call, Connect, Shell, SshError, Target};
+use super::{Call, Connect, Shell, SshError, Target, quote};
 
 #[derive(Debug, Default)]
 struct Inside {
@@ -16,16 +16,12 @@ struct Inside {
 }
 
 /// A guest that remembers its files over connections, as a real one does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ScriptedGuest {
     inside: Arc<Mutex<Inside>>,
 }
 
 impl ScriptedGuest {
-    pub(crate) fn new(_machine: &str) -> ScriptedGuest {
-        ScriptedGuest { inside: Arc::default() }
-    }
-
     pub(crate) fn shell(&self) -> Box<dyn Shell> {
         Box::new(self.clone())
     }
@@ -75,25 +71,54 @@ impl Inside {
         if command == "command -v zstd" {
             return (0, "/usr/bin/zstd\n".to_owned());
         }
-        if let Some(rest) = command.strip_prefix("test -f ") {
-            let path = rest.split_whitespace().next().unwrap();
-            let Some((bytes, mode)) = self.files.get(path) else { return (1, String::new()) };
-            let digest = sha256_of(&mut bytes.as_slice()).unwrap();
-            return (0, format!("{digest}  -\n{mode:o}\n"));
+        if command.starts_with("sha256sum -- ") {
+            return (0, self.look(command));
         }
         if command.starts_with("set -e; umask 077; mkdir -p ") {
-            let path = command.rsplit(' ').next().unwrap().to_owned();
-            let mode = command.split("chmod ").nth(1).unwrap().split(' ').next().unwrap();
-            let mode = u32::from_str_radix(mode, 8).unwrap();
-            let packed = command.contains("zstd -dcq");
-            let bytes = if packed { zstd::decode_all(&input[..]).unwrap() } else { input };
-            self.calls.push(format!("write {path}"));
-            self.files.insert(path, (bytes, mode));
+            self.receive(command, input);
             return (0, String::new());
         }
         self.calls.push(command.to_owned());
         let rule = self.answers.iter().rev().find(|(begins, ..)| command.starts_with(begins));
         rule.map_or((0, String::new()), |(_, exit, stdout)| (*exit, stdout.clone()))
+    }
+
+    /// Digests and modes of those files whose names are in the command.
+    fn look(&self, command: &str) -> String {
+        let asked = |path: &&String| command.contains(&quote(path));
+        let (mut digests, mut modes) = (String::new(), String::new());
+        for path in self.files.keys().filter(asked) {
+            let (bytes, mode) = &self.files[path];
+            digests += &format!("{}  {path}\n", sha256_of(&mut bytes.as_slice()).unwrap());
+            modes += &format!("{mode:o} {path}\n");
+        }
+        digests + &modes
+    }
+
+    /// Does what the lines of the receiving command say.
+    fn receive(&mut self, command: &str, input: Vec<u8>) {
+        let packed = command.contains("zstd -dcq");
+        let bytes = if packed { zstd::decode_all(&input[..]).unwrap() } else { input };
+        let mut bytes = bytes.as_slice();
+        let name = |word: &str| word.trim_matches('\'').trim_end_matches(".new").to_owned();
+        for line in command.lines() {
+            if let Some(rest) = line.strip_prefix("head -c ") {
+                let (length, path) = rest.split_once(" > ").unwrap();
+                let (head, tail) = bytes.split_at(length.parse().unwrap());
+                bytes = tail;
+                self.calls.push(format!("write {}", name(path)));
+                self.files.insert(name(path), (head.to_owned(), 0));
+            } else if let Some(rest) = line.strip_prefix("chmod ") {
+                let (mode, _) = rest.split_once(' ').unwrap();
+                let mode = u32::from_str_radix(mode, 8).unwrap();
+                for (path, (_, old)) in &mut self.files {
+                    if rest.contains(&quote(&format!("{path}.new"))) {
+                        *old = mode;
+                    }
+                }
+            }
+        }
+        assert!(bytes.is_empty(), "{} bytes too many", bytes.len());
     }
 }
 

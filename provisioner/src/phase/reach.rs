@@ -1,0 +1,45 @@
+//! A connection to the guest, and its clock put right: a host that slept leaves guests behind, and
+//! certificates are not valid yet for them.
+
+use std::time::SystemTime;
+
+use crate::error::{ProvisionError, Result};
+use crate::report::Outcome;
+use crate::shell::Connect;
+use crate::work::{NodeWork, target};
+
+/// A clock may be off by this much.
+const CLOCK_OFF_MAX_S: u64 = 5;
+
+const LOOK: &str = "hostname; date +%s";
+
+pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
+    let work = node.work;
+    let target = target(work.tools, &work.profile, &node.machine)?;
+    let connect: &dyn Connect = work.tools.connect;
+    node.shell = Some(connect.connect(&target, node.left())?);
+
+    let output = node.run(LOOK)?;
+    let Some((hostname, clock)) = understand(&output.stdout) else {
+        return Err(ProvisionError::Answer {
+            machine: node.node.name.clone(),
+            command: LOOK.to_owned(),
+            answer: output.stdout.chars().take(200).collect(),
+        });
+    };
+    if hostname != node.node.name {
+        let machine = node.node.name.clone();
+        return Err(ProvisionError::WrongGuest { machine, found: hostname.to_owned() });
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if clock.abs_diff(now.as_secs()) <= CLOCK_OFF_MAX_S {
+        return Ok(Outcome::Unchanged);
+    }
+    node.run(&format!("date -u -s @{}", now.as_secs()))?;
+    Ok(Outcome::Changed)
+}
+
+fn understand(text: &str) -> Option<(&str, u64)> {
+    let mut lines = text.lines();
+    Some((lines.next()?.trim(), lines.next()?.trim().parse().ok()?))
+}

@@ -1,0 +1,1 @@
+//! What tests of this crate share: scripted drivers and images.
