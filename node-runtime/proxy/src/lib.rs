@@ -12,7 +12,9 @@
 //! What others must provide: pods behind a bridge whose ports have hairpin mode on, and no
 //! masquerading of their own, since the table does it.
 
+mod conntrack;
 mod diff;
+mod flows;
 mod kernel;
 mod nft;
 mod routes;

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::diff::diff;
 use crate::nft::{Network, base, render};
 use crate::rules::{Desired, Place, desired};
-use crate::run::tests::follow_once;
+use crate::run::tests::follow;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const CLUSTER_IP: &str = "10.96.0.7";
@@ -337,15 +337,46 @@ fn a_node_follows_its_objects_from_nothing() {
             node("node", "10.244.0.0/24", NODE_IP),
             node("neighbour", "10.244.1.0/24", "192.0.2.20"),
         ];
-        follow_once("node", vec![service], vec![slice], nodes);
+        follow("node", vec![(vec![service], vec![slice], nodes)], |_| ());
     });
     assert_eq!(world.ask("pod", &cluster_ip()), "neighbour saw 10.244.0.5");
     assert_eq!(world.ask("node", &cluster_ip()), "neighbour saw 192.0.2.10");
     world.inside("node", || {
-        follow_once("node", vec![], vec![], vec![node("node", "10.244.0.0/24", NODE_IP)]);
+        let alone = vec![node("node", "10.244.0.0/24", NODE_IP)];
+        follow("node", vec![(vec![], vec![], alone)], |_| ());
     });
     assert_eq!(world.ask("pod", &cluster_ip()), "connection refused");
     assert_eq!(world.ask("node", "10.244.1.5:8080"), "network unreachable", "route removed");
+}
+
+#[test]
+fn a_udp_client_follows_the_service() {
+    let world = start("udp", true);
+    let servers = ["pod", "twin"].map(|role| {
+        let server = world.inside(role, || UdpSocket::bind("0.0.0.0:8080").expect("free port"));
+        server.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        server
+    });
+    let client = world.inside("client", || UdpSocket::bind("192.0.2.1:7000").expect("our address"));
+    let state = |endpoints: &[(&str, &str)]| {
+        let port = json!({"ports": [{"port": 80, "nodePort": 30080, "protocol": "UDP"}]});
+        let (service, mut slice) = objects(port, endpoints);
+        let port = slice.ports.as_mut().and_then(|ports| ports.first_mut()).expect("one port");
+        port.protocol = Some("UDP".into());
+        (vec![service], vec![slice], vec![node("node", "10.244.0.0/24", NODE_IP)])
+    };
+    let states = vec![state(&[]), state(&[POD]), state(&[TWIN])];
+    world.inside("node", move || {
+        follow("node", states, |n| {
+            // Always from the same port, so that the kernel takes it for one flow.
+            client.send_to(&[n as u8], node_port(NODE_IP)).expect("sent");
+            if n > 0 {
+                let mut heard = [0];
+                servers[n - 1].recv_from(&mut heard).expect("arrives at the new endpoint");
+                assert_eq!(heard, [n as u8]);
+            }
+        });
+    });
 }
 
 #[test]

@@ -9,7 +9,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use minik_reconcile::{Cache, Caches};
 use tokio_util::sync::CancellationToken;
 
+use crate::conntrack;
 use crate::diff::diff;
+use crate::flows::{self, Roads};
 use crate::kernel::{self, KernelError};
 use crate::nft::{self, Network, NftError};
 use crate::routes::{self, Routes};
@@ -152,15 +154,30 @@ impl Kernel {
             Some(applied) => (String::new(), applied),
             None => (nft::base(&self.network), &nothing),
         };
-        text += &nft::render(&diff(have, &want));
+        let steps = diff(have, &want);
+        let concerns_udp = flows::concerns_udp(&steps);
+        text += &nft::render(&steps);
         if !text.is_empty() {
             // Until it has worked it is not known what the table holds.
             self.applied = None;
             tracing::debug!(lines = text.lines().count(), "changing the table");
             nft::apply(&text).await?;
         }
+        if concerns_udp {
+            self.forget_flows(&want).await;
+        }
         self.applied = Some(want);
         Ok(())
+    }
+
+    /// Without this, UDP clients that go on sending would go on sending to where nobody is.
+    async fn forget_flows(&self, want: &Desired) {
+        let roads = Roads::new(want);
+        let services = self.network.services;
+        match conntrack::forget(|flow| roads.is_stale(flow, services)).await {
+            Ok(count) => tracing::debug!(count, "forgot UDP flows"),
+            Err(error) => tracing::warn!(%error, "could not forget UDP flows of changed services"),
+        }
     }
 
     async fn follow_routes(&mut self, want: Routes) -> Result<(), FollowError> {
@@ -176,23 +193,16 @@ impl Kernel {
 pub(crate) mod tests {
     use super::*;
 
-    /// Brings the kernel of the current network namespace to what these objects say, twice: the
-    /// second time nothing may be left to do. Blocks.
-    pub(crate) fn follow_once(
-        node: &str,
-        services: Vec<Service>,
-        slices: Vec<EndpointSlice>,
-        nodes: Vec<Node>,
-    ) {
+    /// What one step of a test sees.
+    pub(crate) type State = (Vec<Service>, Vec<EndpointSlice>, Vec<Node>);
+
+    /// Brings the kernel of the current network namespace to one state after the other, each
+    /// twice: the second time nothing may be left to do. Calls `between` after each. Blocks.
+    pub(crate) fn follow(node: &str, states: Vec<State>, mut between: impl FnMut(usize)) {
         let config = Config {
             node_name: node.to_owned(),
             pod_cidr: "10.244.0.0/16".parse().expect("a range"),
             service_cidr: "10.96.0.0/12".parse().expect("a range"),
-        };
-        let objects = Objects {
-            services: Cache::of(services),
-            slices: Cache::of(slices),
-            nodes: Cache::of(nodes),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
@@ -202,10 +212,18 @@ pub(crate) mod tests {
             let (connection, handle, _) = rtnetlink::new_connection().expect("a socket");
             tokio::spawn(connection);
             let mut kernel = Kernel { network, handle, applied: None, routes: None };
-            kernel.follow(&config, &objects).await.expect("the kernel follows");
-            let (applied, routes) = (kernel.applied.clone(), kernel.routes.take());
-            kernel.follow(&config, &objects).await.expect("the kernel follows");
-            assert_eq!((applied, routes), (kernel.applied, kernel.routes));
+            for (n, (services, slices, nodes)) in states.into_iter().enumerate() {
+                let objects = Objects {
+                    services: Cache::of(services),
+                    slices: Cache::of(slices),
+                    nodes: Cache::of(nodes),
+                };
+                kernel.follow(&config, &objects).await.expect("the kernel follows");
+                let before = (kernel.applied.clone(), kernel.routes.clone());
+                kernel.follow(&config, &objects).await.expect("the kernel follows");
+                assert_eq!(before, (kernel.applied.clone(), kernel.routes.clone()));
+                between(n);
+            }
         });
     }
 }
