@@ -158,9 +158,7 @@ impl Runtime for FakeRuntime {
             ..Default::default()
         };
         self.answer(|_| {
-            Ok(v1::RuntimeStatus {
-                conditions: vec![ready("RuntimeReady"), ready("NetworkReady")],
-            })
+            Ok(v1::RuntimeStatus { conditions: vec![ready("RuntimeReady"), ready("NetworkReady")] })
         })
     }
 

@@ -141,8 +141,7 @@ impl Runtime for GrpcRuntime {
     }
 
     fn status(&self) -> Answer<'_, v1::RuntimeStatus> {
-        let answer =
-            rpc!(self.runtime.status, CALL_DEADLINE, v1::StatusRequest { verbose: false });
+        let answer = rpc!(self.runtime.status, CALL_DEADLINE, v1::StatusRequest { verbose: false });
         required("a status", then(answer, |answer| answer.status))
     }
 
@@ -170,8 +169,7 @@ impl Runtime for GrpcRuntime {
     }
 
     fn sandbox_status(&self, id: &str) -> Answer<'_, v1::PodSandboxStatus> {
-        let request =
-            v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
+        let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
         let answer = rpc!(self.runtime.pod_sandbox_status, CALL_DEADLINE, request);
         required("a sandbox status", then(answer, |answer| answer.status))
     }
@@ -288,9 +286,7 @@ impl Runtime for GrpcRuntime {
 
     fn container_stats(&self) -> Answer<'_, Vec<v1::ContainerStats>> {
         let request = v1::ListContainerStatsRequest { filter: None };
-        then(rpc!(self.runtime.list_container_stats, CALL_DEADLINE, request), |answer| {
-            answer.stats
-        })
+        then(rpc!(self.runtime.list_container_stats, CALL_DEADLINE, request), |answer| answer.stats)
     }
 
     fn events(&self) -> Answer<'_, EventReceiver> {
