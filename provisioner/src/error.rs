@@ -172,6 +172,14 @@ pub enum ProvisionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A machine has no such container image.
+    #[error("{machine} has no image `{image}`")]
+    ImageNotFound {
+        /// The machine.
+        machine: String,
+        /// The image, as it was asked for.
+        image: String,
+    },
     /// The guest image has no Docker layer.
     #[error("the guest image of `{profile}` has no Docker Engine")]
     NoDocker {

@@ -122,10 +122,11 @@ pub struct PlannedStep {
     pub machine: Option<String>,
 }
 
-/// What starting a cluster would do. Nothing is looked at, so steps that would change nothing are listed too.
-pub fn plan(spec: &ClusterSpec, wait: WaitFor, timeout: Duration) -> Vec<PlannedStep> {
+/// What starting a cluster and waiting for it would do. Nothing is looked at, so steps that would change
+/// nothing are listed too.
+pub fn plan(spec: &ClusterSpec) -> Vec<PlannedStep> {
     let mut steps = Vec::new();
-    for phase in phases(wait, timeout) {
+    for phase in phases(WaitFor::ALL, HOST) {
         let nodes: Vec<Option<&NodeSpec>> = match phase.act {
             Act::Cluster(_) => vec![None],
             Act::Node(_) => spec.nodes.iter().map(Some).collect(),

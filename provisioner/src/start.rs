@@ -240,3 +240,6 @@ fn warn_of_restarts(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

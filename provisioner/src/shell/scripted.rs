@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::digest::sha256_of;
 use super::{Call, Connect, Shell, SshError, Target, quote};
@@ -13,6 +13,18 @@ struct Inside {
     answers: Vec<(String, i32, String)>,
     calls: Vec<String>,
     received: usize,
+    last_input: Vec<u8>,
+    node: Option<Node>,
+}
+
+/// A guest with systemd, as far as the node's service goes.
+#[derive(Debug)]
+struct Node {
+    name: String,
+    enabled: bool,
+    /// What the running service was started with.
+    running: Option<String>,
+    restarts: usize,
 }
 
 /// A guest that remembers its files over connections, as a real one does.
@@ -30,6 +42,28 @@ impl ScriptedGuest {
     pub(crate) fn answer(&self, begins: &str, exit: i32, stdout: &str) {
         let rule = (begins.to_owned(), exit, stdout.to_owned());
         self.inside.lock().unwrap().answers.push(rule);
+    }
+
+    /// Answers as a machine of that name does.
+    pub(crate) fn is_a_node(&self, name: &str) {
+        let node = Node { name: name.to_owned(), enabled: false, running: None, restarts: 0 };
+        self.inside.lock().unwrap().node = Some(node);
+    }
+
+    /// How often the node's service was started anew.
+    pub(crate) fn restarts(&self) -> usize {
+        self.inside.lock().unwrap().node.as_ref().map_or(0, |node| node.restarts)
+    }
+
+    /// The service ends, as when the machine is stopped.
+    pub(crate) fn power_off(&self) {
+        if let Some(node) = &mut self.inside.lock().unwrap().node {
+            node.running = None;
+        }
+    }
+
+    pub(crate) fn last_input(&self) -> Vec<u8> {
+        self.inside.lock().unwrap().last_input.clone()
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<String> {
@@ -60,6 +94,7 @@ impl Shell for ScriptedGuest {
             from.read_to_end(&mut input).unwrap();
         }
         inside.received += input.len();
+        inside.last_input.clone_from(&input);
         let (exit, stdout) = inside.run(call.command, input);
         call.stdout.write_all(stdout.as_bytes()).unwrap();
         Ok(exit)
@@ -80,7 +115,38 @@ impl Inside {
         }
         self.calls.push(command.to_owned());
         let rule = self.answers.iter().rev().find(|(begins, ..)| command.starts_with(begins));
-        rule.map_or((0, String::new()), |(_, exit, stdout)| (*exit, stdout.clone()))
+        if let Some((_, exit, stdout)) = rule {
+            return (*exit, stdout.clone());
+        }
+        (0, self.as_node(command))
+    }
+
+    fn as_node(&mut self, command: &str) -> String {
+        let unit = self.files.get("/etc/systemd/system/minik-node.service");
+        let on_disk = unit.and_then(|(unit, _)| {
+            let unit = String::from_utf8_lossy(unit).into_owned();
+            Some(unit.split("echo ").nth(1)?.split(' ').next()?.to_owned())
+        });
+        let Some(node) = &mut self.node else { return String::new() };
+        if command.starts_with("hostname; date") {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            return format!("{}\n{}\n", node.name, now.as_secs());
+        }
+        if command.starts_with("systemctl daemon-reload") {
+            node.enabled = true;
+            node.running = on_disk;
+            node.restarts += 1;
+        } else if command.starts_with("systemctl is-enabled") {
+            let enabled = if node.enabled { "enabled" } else { "not-found" };
+            return match &node.running {
+                Some(generation) => format!("{enabled}\nactive\n{generation}\n"),
+                None => format!("{enabled}\ninactive\n"),
+            };
+        } else if command.contains("minik-node status") {
+            let up = node.running.is_some();
+            return format!("{{\"api\":{up},\"node\":{up},\"reasons\":{{}}}}");
+        }
+        String::new()
     }
 
     /// Digests and modes of those files whose names are in the command.
