@@ -22,7 +22,12 @@ impl Changes {
             | WatchFlags::MOVED_TO
             | WatchFlags::DELETE_SELF;
         inotify::add_watch(&fd, folder, what)?;
-        Ok(Self { fd: AsyncFd::register(fd)? })
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an owned descriptor is always valid"
+        )]
+        let fd = AsyncFd::new(fd)?;
+        Ok(Self { fd })
     }
 
     /// Returns when there was a change since the last call.
