@@ -13,6 +13,7 @@ mod cache;
 mod change;
 mod key;
 pub mod labels;
+pub mod nodes;
 mod queue;
 mod run;
 

@@ -165,9 +165,21 @@ mod tests {
         let nodes = [node("n1", tainted), node("n2", json!({})), node("n3", json!({}))];
         let cluster = cluster(&nodes, &[pod("a", "n2", cpu("1500m"))]);
         check(&cluster, cpu("1"), &expect!["n3"]);
-        check(&cluster, cpu("2500m"), &expect!["0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."]);
+        check(
+            &cluster,
+            cpu("2500m"),
+            &expect![
+                "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
+            ],
+        );
         let ssd = json!({ "spec": { "nodeSelector": { "disk": "ssd" } } });
-        check(&cluster, ssd, &expect!["0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector."]);
+        check(
+            &cluster,
+            ssd,
+            &expect![
+                "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 node(s) didn't match Pod's node affinity/selector."
+            ],
+        );
     }
 
     #[test]

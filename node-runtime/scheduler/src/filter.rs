@@ -15,7 +15,6 @@ use crate::volumes::Demands;
 pub(crate) use crate::filter::inter_pod::{Term, terms_of};
 pub(crate) use crate::filter::node_affinity::matches_term;
 pub(crate) use crate::filter::spread::{counted_nodes, is_counted, own_constraints};
-pub(crate) use crate::filter::taints::tolerates;
 
 /// Why a node cannot take a pod, in upstream's words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,9 +7,10 @@ mod usage;
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::Taint;
+use minik_reconcile::nodes::tolerates;
 
 use crate::cluster::{Cluster, NodeFacts, PodFacts};
-use crate::filter::{matches_term, spec, tolerates};
+use crate::filter::{matches_term, spec};
 
 /// The best a rule can give.
 pub(crate) const BEST: i64 = 100;

@@ -9,9 +9,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_reconcile::nodes::tolerates;
 use minik_reconcile::{Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue};
 
-use crate::node::taints::{NO_EXECUTE, tolerates};
+use crate::node::taints::NO_EXECUTE;
 use crate::pods;
 use crate::wiring::{Running, Wiring, namespace_of, now};
 

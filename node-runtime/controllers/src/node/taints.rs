@@ -1,6 +1,6 @@
 //! Taints that the state of a node puts on it.
 
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
@@ -70,26 +70,6 @@ pub(crate) fn wanted(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
     (taints != there).then_some(taints)
 }
 
-/// Whether `toleration` bears `taint`.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    if given(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
-        return false;
-    }
-    if given(&toleration.key).is_some_and(|key| key != taint.key) {
-        return false;
-    }
-    match given(&toleration.operator).as_deref() {
-        Some("Exists") => true,
-        None | Some("Equal") => {
-            given(&toleration.key).is_some()
-                && toleration.value.clone().unwrap_or_default()
-                    == taint.value.clone().unwrap_or_default()
-        }
-        Some(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -149,27 +129,5 @@ mod tests {
             Some("True"),
             &expect!["node.kubernetes.io/unschedulable:NoSchedule"],
         );
-    }
-
-    #[test]
-    fn tolerations() {
-        let taint = Taint {
-            key: "dedicated".to_owned(),
-            value: Some("lab".to_owned()),
-            effect: NO_SCHEDULE.to_owned(),
-            time_added: None,
-        };
-        let check = |toleration: Value, expected: bool| {
-            let parsed: Toleration =
-                serde_json::from_value(toleration.clone()).expect("a toleration");
-            assert_eq!(tolerates(&parsed, &taint), expected, "{toleration}");
-        };
-        check(json!({ "operator": "Exists" }), true);
-        check(json!({ "key": "dedicated", "operator": "Exists" }), true);
-        check(json!({ "key": "dedicated", "value": "lab" }), true);
-        check(json!({ "key": "dedicated", "value": "shop" }), false);
-        check(json!({ "key": "dedicated", "value": "lab", "effect": "NoExecute" }), false);
-        check(json!({ "key": "other", "operator": "Exists" }), false);
-        check(json!({}), false);
     }
 }

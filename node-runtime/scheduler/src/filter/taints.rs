@@ -1,6 +1,7 @@
 //! A pod runs only where it bears the taints.
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use k8s_openapi::api::core::v1::Taint;
+use minik_reconcile::nodes::tolerates;
 
 use crate::cluster::{NodeFacts, PodFacts};
 use crate::filter::{Refusal, spec};
@@ -32,24 +33,4 @@ pub(super) fn untolerated(pod: &PodFacts, node: &NodeFacts) -> Option<Refusal> {
 fn is_borne(pod: &PodFacts, taint: &Taint) -> bool {
     let tolerations = spec(pod).and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
     tolerations.iter().any(|toleration| tolerates(toleration, taint))
-}
-
-/// Whether `toleration` bears `taint`.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    if given(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
-        return false;
-    }
-    let key = given(&toleration.key);
-    if key.as_ref().is_some_and(|key| *key != taint.key) {
-        return false;
-    }
-    let value = |text: &Option<String>| text.clone().unwrap_or_default();
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => {
-            key.is_some() && value(&toleration.value) == value(&taint.value)
-        }
-        Some(_) => false,
-    }
 }
