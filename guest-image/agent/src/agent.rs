@@ -1,34 +1,34 @@
 //! The service: applies the identity, then waits for the host, for SSH to come up and for the power button.
 //!
 //! ```text
-//! no identity ──rehome──→ identity applied ──ssh-is-up──→ ready
+//! no identity ──rehome──→ identity applied ──SSH listens──→ ready
 //!      ↑ a template waits here     └── systemd starts SSH ──┘
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::process::Command;
 
 use rustix::event::epoll;
 use serde_json::Value;
 
 use crate::channel::{self, Channel, Request};
 use crate::error::{Error, chain, on_file, on_system};
-use crate::facts;
 use crate::saved::{self, Saved};
 use crate::seed::{Documents, Seed};
-use crate::{clock, identity, network, notify, power, say};
+use crate::{clock, facts, identity, network, notify, power, say, ssh};
 
 const CHANNEL: u64 = 0;
-const SOCKET: u64 = 1;
+const SSH: u64 = 1;
 const BUTTON: u64 = 2;
 
 struct Agent {
     seed: Option<Seed>,
     channel: Option<Channel>,
+    ssh: ssh::Watch,
     ssh_is_up: bool,
+    button: Option<File>,
 }
 
 /// Runs until the machine goes down.
@@ -37,8 +37,9 @@ pub(crate) fn run() -> Result<(), Error> {
         Some(saved) => Some(saved.documents.parse()?),
         None => None,
     };
-    let socket = listen()?;
-    let mut agent = Agent { seed, channel: None, ssh_is_up: false };
+    let ssh = ssh::Watch::new()?;
+    let mut agent =
+        Agent { seed, channel: None, ssh, ssh_is_up: ssh::is_up_already(), button: None };
     if let Some(seed) = &agent.seed {
         network::apply(&seed.nics)?;
         notify::tell_systemd_ready()?;
@@ -50,38 +51,33 @@ pub(crate) fn run() -> Result<(), Error> {
             None
         }
     };
-    agent.serve(&socket)
-}
-
-fn listen() -> Result<UnixDatagram, Error> {
-    let path = Path::new(notify::AGENT_SOCKET);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(on_file("make", parent))?;
-    }
-    drop(fs::remove_file(path));
-    UnixDatagram::bind(path).map_err(on_file("listen on", path))
+    agent.serve()
 }
 
 impl Agent {
-    fn serve(&mut self, socket: &UnixDatagram) -> Result<(), Error> {
-        let mut button = power::button();
+    fn serve(&mut self) -> Result<(), Error> {
         let queue =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(on_system("wait for events"))?;
-        let watch = |fd: std::os::fd::BorrowedFd<'_>, what, flags| {
+        let watch = |fd: BorrowedFd<'_>, what, flags| {
             epoll::add(&queue, fd, epoll::EventData::new_u64(what), flags)
                 .map_err(on_system("wait for events"))
         };
-        use std::os::fd::AsFd;
-        watch(socket.as_fd(), SOCKET, epoll::EventFlags::IN)?;
-        if let Some(button) = &button {
-            watch(button.as_fd(), BUTTON, epoll::EventFlags::IN)?;
-        }
+        watch(self.ssh.fd(), SSH, epoll::EventFlags::IN)?;
         if let Some(channel) = &self.channel {
             let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             watch(channel.fd(), CHANNEL, edges)?;
         }
         self.look_at_channel();
+        let mut nobody_waits = false;
         loop {
+            // Off the way to readiness: what only a guest that runs already needs.
+            if !nobody_waits && (self.ssh_is_up || self.seed.is_none()) {
+                nobody_waits = true;
+                self.button = power::button();
+                if let Some(button) = &self.button {
+                    watch(button.as_fd(), BUTTON, epoll::EventFlags::IN)?;
+                }
+            }
             let mut events = Vec::with_capacity(4);
             match epoll::wait(&queue, rustix::buffer::spare_capacity(&mut events), None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -89,20 +85,27 @@ impl Agent {
             }
             for event in &events {
                 match event.data.u64() {
-                    SOCKET => self.hear_local(socket),
-                    BUTTON => press(button.as_mut()),
+                    SSH => self.look_at_ssh(),
+                    BUTTON => self.look_at_button(),
                     _ => self.look_at_channel(),
                 }
             }
         }
     }
 
-    fn hear_local(&mut self, socket: &UnixDatagram) {
-        let mut buffer = [0; 64];
-        let Ok(length) = socket.recv(&mut buffer) else { return };
-        if &buffer[..length] == notify::SSH_IS_UP.as_bytes() {
+    fn look_at_ssh(&mut self) {
+        if self.ssh.came_up() {
             self.ssh_is_up = true;
             self.announce();
+        }
+    }
+
+    fn look_at_button(&mut self) {
+        if let Some(button) = &mut self.button
+            && power::was_pressed(button)
+            && let Err(error) = power::off()
+        {
+            say(&format!("minik-agent: {}", chain(&error)));
         }
     }
 
@@ -170,18 +173,9 @@ impl Agent {
         notify::tell_systemd_ready()?;
         if had_identity {
             self.ssh_is_up = false;
-            restart_ssh()?;
+            ssh::restart()?;
         }
         Ok(())
-    }
-}
-
-fn press(button: Option<&mut fs::File>) {
-    if let Some(button) = button
-        && power::was_pressed(button)
-        && let Err(error) = power::off()
-    {
-        say(&format!("minik-agent: {}", chain(&error)));
     }
 }
 
@@ -193,16 +187,4 @@ fn stir_entropy(seed: &Seed) -> Result<(), Error> {
         .open(pool)
         .and_then(|mut file| file.write_all(seed.host_key.private.as_bytes()))
         .map_err(on_file("stir", pool))
-}
-
-/// The server reads its host key at start only.
-fn restart_ssh() -> Result<(), Error> {
-    let status = Command::new("/usr/bin/systemctl")
-        .args(["restart", "--no-block", "ssh.service"])
-        .status()
-        .map_err(on_file("run", "/usr/bin/systemctl"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Program { program: "systemctl restart ssh".into(), said: status.to_string() })
 }

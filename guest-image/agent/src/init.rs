@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! modules → root (erofs, read-only) ─┐
-//!           data (ext4, made once) ──┴→ overlay → binds → identity → systemd
+//!           data (ext4, made once) ──┴→ overlay → /var → identity → systemd
 //! ```
 
 use std::convert::Infallible;
@@ -19,22 +19,12 @@ use crate::disks::{self, Content, Disk};
 use crate::error::{Error, on_file, on_system};
 use crate::saved::{self, Saved};
 use crate::seed::Documents;
-use crate::{clock, identity, say};
+use crate::{clock, identity, say, tree};
 
 const LOWER: &str = "/lower";
 const DATA: &str = "/data";
 const NEW_ROOT: &str = "/newroot";
 const SEED: &str = "/seed";
-
-/// Folders of /var that live on the data disk itself: an overlay cannot hold the layers of another overlay, and what
-/// is written much should not pass through two file systems.
-const DIRECT: [(&str, &str); 5] = [
-    ("lib/containerd", "var/lib/containerd"),
-    ("lib/docker", "var/lib/docker"),
-    ("lib/kubelet", "var/lib/kubelet"),
-    ("lib/minik", "var/lib/minik"),
-    ("log", "var/log"),
-];
 
 /// Runs until systemd takes over; comes back only with the reason why it could not.
 pub(crate) fn run() -> Result<Infallible, Error> {
@@ -44,12 +34,13 @@ pub(crate) fn run() -> Result<Infallible, Error> {
     {
         mount_new(kind, kind, on, MountFlags::NOSUID, "")?;
     }
-    load_modules(Path::new("/modules"))?;
+    load_modules("boot")?;
     let found = disks::all();
     let root = disks::by_serial(&found, disks::ROOT)?;
     mount_new("erofs", &root.node, LOWER, MountFlags::RDONLY | MountFlags::NOATIME, "")?;
     mount_data(&found)?;
     mount_overlay()?;
+    mount_var()?;
     if let Some(saved) = settle_seed(&found)? {
         let seed = saved.documents.parse()?;
         clock::not_before(seed.time_unix_ms)?;
@@ -83,10 +74,11 @@ fn mount_new(
     })
 }
 
-/// Loads the modules in the order of the file `order`; a line is a file name.
-fn load_modules(folder: &Path) -> Result<(), Error> {
-    let order = folder.join("order");
-    let names = fs::read_to_string(&order).map_err(on_file("read", order))?;
+/// Loads the modules that the file `list` names, one per line, in its order.
+fn load_modules(list: &str) -> Result<(), Error> {
+    let folder = Path::new("/modules");
+    let list = folder.join(list);
+    let names = fs::read_to_string(&list).map_err(on_file("read", list))?;
     for name in names.lines().filter(|line| !line.is_empty()) {
         let path = folder.join(name);
         let file = File::open(&path).map_err(on_file("open", &path))?;
@@ -154,19 +146,25 @@ fn mount_overlay() -> Result<(), Error> {
     }
     let options =
         format!("lowerdir={LOWER},upperdir={DATA}/overlay/upper,workdir={DATA}/overlay/work");
-    mount_new("overlay", "minik", NEW_ROOT, MountFlags::NOATIME, &options)?;
-    for (from, to) in DIRECT {
-        let from = data.join(from);
-        fs::create_dir_all(&from).map_err(on_file("make", &from))?;
-        bind(&from, &Path::new(NEW_ROOT).join(to))?;
-    }
-    Ok(())
+    mount_new("overlay", "minik", NEW_ROOT, MountFlags::NOATIME, &options)
 }
 
-fn bind(from: &Path, to: &Path) -> Result<(), Error> {
-    mount_bind(from, to).map_err(|errno| Error::Mount {
-        what: from.display().to_string(),
-        on: to.into(),
+/// Puts /var on the data disk itself: an overlay cannot hold the layers of another overlay, and what is written much
+/// should not pass through two file systems. The first time it is copied from the image, where it is nearly empty.
+fn mount_var() -> Result<(), Error> {
+    let var = Path::new(DATA).join("var");
+    if !var.exists() {
+        let fresh = Path::new(DATA).join("var.new");
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh).map_err(on_file("remove", &fresh))?;
+        }
+        tree::copy(&Path::new(LOWER).join("var"), &fresh)?;
+        fs::rename(&fresh, &var).map_err(on_file("make", &var))?;
+    }
+    let to = Path::new(NEW_ROOT).join("var");
+    mount_bind(&var, &to).map_err(|errno| Error::Mount {
+        what: var.display().to_string(),
+        on: to,
         source: errno.into(),
     })
 }
@@ -176,7 +174,9 @@ fn settle_seed(found: &[Disk]) -> Result<Option<Saved>, Error> {
     let disk = match disks::seed(found) {
         None => None,
         Some((disk, content)) => {
-            let kind = if matches!(content, Content::Iso(_)) { "iso9660" } else { "vfat" };
+            let is_iso = matches!(content, Content::Iso(_));
+            let (kind, modules) = if is_iso { ("iso9660", "iso") } else { ("vfat", "fat") };
+            load_modules(modules)?;
             mount_new(kind, &disk.node, SEED, MountFlags::RDONLY, "")?;
             let documents = Documents::read(Path::new(SEED));
             unmount(SEED, rustix::mount::UnmountFlags::empty())

@@ -18,11 +18,13 @@ mod notify;
 mod power;
 mod saved;
 mod seed;
+mod ssh;
+mod tree;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: minik-agent run | ssh-is-up | mount-docker";
+const USAGE: &str = "usage: minik-agent run | mount-docker";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args();
@@ -31,7 +33,6 @@ fn main() -> ExitCode {
         // In the initramfs the kernel passes its own words as arguments; only the name counts.
         ("/init", _) => init::run().map(|never| match never {}),
         (_, Some("run")) => agent::run(),
-        (_, Some("ssh-is-up")) => notify::tell_agent(notify::SSH_IS_UP),
         (_, Some("mount-docker")) => docker::mount_layer(),
         _ => Err(error::Error::Usage(USAGE)),
     };

@@ -12,8 +12,10 @@ const EVENT_BYTES: usize = 24;
 const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
 
-/// Opens the button's event device; `None` where the machine has no button.
+/// Loads the drivers and opens the button's event device; `None` where the machine has no button.
 pub(crate) fn button() -> Option<File> {
+    // A machine without the drivers' hardware is one without a button.
+    drop(Command::new("/usr/sbin/modprobe").args(["-q", "-a", "button", "evdev"]).status());
     let entries = fs::read_dir("/sys/class/input").ok()?;
     for entry in entries.flatten() {
         let name = fs::read_to_string(entry.path().join("device/name")).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use minik_image::manifest::{FORMAT, MANIFEST_FILE, SIGNATURE_SUFFIX};
@@ -19,9 +19,21 @@ const FILES: [(&str, Role, Option<&str>); 5] = [
     ("docker.erofs", Role::Docker, None),
 ];
 
-/// What this kernel and this root want on any hypervisor. `panic`: a guest that cannot go on stops and is noticed.
-const CMDLINE: [&str; 6] =
-    ["quiet", "loglevel=4", "panic=-1", "random.trust_cpu=on", "no_timer_check", "i8042.noaux"];
+/// What this kernel and this root want on any hypervisor.
+const CMDLINE: [&str; 9] = [
+    "quiet",
+    "loglevel=4",
+    // A guest that cannot go on stops and is noticed.
+    "panic=-1",
+    "random.trust_cpu=on",
+    "no_timer_check",
+    "i8042.noaux",
+    // No profiles are shipped for the other security modules; they would only be asked at every step.
+    "lsm=landlock,lockdown,yama",
+    // Network namespaces of pods come and go: do not wait for the slow grace period.
+    "rcupdate.rcu_expedited=1",
+    "audit=0",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -66,7 +78,7 @@ fn pack(folder: &Path, keys: &Path, version: &str) -> Result<String, Box<dyn std
 }
 
 fn entry(
-    path: &PathBuf,
+    path: &Path,
     name: &str,
     role: Role,
     unpacked_from: Option<&str>,

@@ -58,7 +58,7 @@ impl Download<'_> {
     async fn try_mirrors(&self) -> Result<(), ImageError> {
         let mut attempts = Vec::new();
         for url in &self.urls {
-            match self.from_mirror(url).await {
+            match self.try_mirror(url).await {
                 Ok(()) => {
                     self.progress.finished(&self.entry.name);
                     return Ok(());
@@ -75,7 +75,7 @@ impl Download<'_> {
         Err(sum_up(&self.entry.name, attempts))
     }
 
-    async fn from_mirror(&self, url: &Url) -> Result<(), ImageError> {
+    async fn try_mirror(&self, url: &Url) -> Result<(), ImageError> {
         let mut breaks = 0;
         loop {
             let part = self.open_part()?;

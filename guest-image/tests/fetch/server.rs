@@ -207,6 +207,6 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        drop(rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH));
+        let _ = rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH);
     }
 }
