@@ -122,11 +122,10 @@ pub struct PlannedStep {
     pub machine: Option<String>,
 }
 
-/// What starting a cluster and waiting for it would do. Nothing is looked at, so steps that would change
-/// nothing are listed too.
-pub fn plan(spec: &ClusterSpec) -> Vec<PlannedStep> {
+/// What starting a cluster would do. Nothing is looked at, so steps that would change nothing are listed too.
+pub fn plan(spec: &ClusterSpec, wait: WaitFor, timeout: Duration) -> Vec<PlannedStep> {
     let mut steps = Vec::new();
-    for phase in phases(WaitFor::ALL, HOST) {
+    for phase in phases(wait, timeout) {
         let nodes: Vec<Option<&NodeSpec>> = match phase.act {
             Act::Cluster(_) => vec![None],
             Act::Node(_) => spec.nodes.iter().map(Some).collect(),

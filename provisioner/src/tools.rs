@@ -56,7 +56,7 @@ pub struct GuestImage {
     pub fetched: bool,
 }
 
-/// Gets guest images. The CLI's shows downloads as they come.
+/// Gets guest images. [`crate::GuestImages`] is the real one.
 pub trait Images: Sync {
     /// The image of a cluster, verified now. A `pinned` one is asked for by that id first, so that
     /// an existing cluster keeps booting what its disks were made with.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -91,10 +91,7 @@ fn lock_within(file: File, patience: Duration) -> Option<std::io::Result<File>> 
         // Nobody listens any more after the deadline; the file is dropped and with it the lock.
         let _ = sender.send(locked);
     });
-    match receiver.recv_timeout(patience) {
-        Ok(locked) => Some(locked),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    receiver.recv_timeout(patience).ok()
 }
 
 fn this_process() -> Holder {
