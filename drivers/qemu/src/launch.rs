@@ -133,9 +133,34 @@ pub(crate) fn console_tail(host: &dyn Host, spec: &MachineSpec) -> String {
 fn tail(host: &dyn Host, file: &Path) -> String {
     let content = host.read(file).unwrap_or_default();
     let end = &content[content.len().saturating_sub(TAIL_BYTES)..];
-    let text = String::from_utf8_lossy(end).replace('\r', "");
+    let text = readable(&String::from_utf8_lossy(end));
     let lines: Vec<_> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// Leaves out what only a terminal understands: the firmware clears the screen, systemd colours.
+fn readable(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\x1b' => skip_sequence(&mut chars),
+            '\n' | '\t' => kept.push(char),
+            control if control.is_control() => {}
+            other => kept.push(other),
+        }
+    }
+    kept
+}
+
+/// A control sequence ends with a letter, a command for the terminal's window with a bell, and any
+/// other has one more character.
+fn skip_sequence(chars: &mut std::str::Chars<'_>) {
+    match chars.next() {
+        Some('[') => drop(chars.find(|c| ('@'..='~').contains(c))),
+        Some(']') => drop(chars.find(|c| *c == '\x07')),
+        Some(_) | None => {}
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +179,12 @@ mod tests {
         let (command, output) = ("qemu-system-x86_64 …".to_owned(), output.to_owned());
         let error = DriverError::ToolFailed { command, exit: Some(1), output };
         assert_eq!(classify(error, &sample(NetworkMode::User)).to_string(), expected);
+    }
+
+    #[test]
+    fn a_console_is_readable_without_its_terminal() {
+        let printed = "\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS\r\n\x1b[!p\x1b]104\x07\x1b[0;1;31mPanic\x1b[0m\tnow\x1b";
+        assert_eq!(readable(printed), "SeaBIOS\nPanic\tnow");
     }
 
     #[test]

@@ -246,9 +246,18 @@ impl<H: Host> Driver for QemuDriver<H> {
     }
 
     fn start(&self, spec: &MachineSpec) -> Result<Started> {
+        let mut lost = None;
         if let (record, Some(process)) = self.look(spec)? {
             let record = record.unwrap_or_else(|| MachineRecord::new(spec.disk_mib));
-            return self.started_already(spec, record, process);
+            if self.host.exists(&Files(spec).monitor()) {
+                return self.started_already(spec, record, process);
+            }
+            // Some systems remove a user's run folder at logout. Nobody can talk to the machine
+            // any more, so it is ended; its disks can take that.
+            self.force(spec, &process, true)?;
+            self.tidy_up(spec, Some(record))?;
+            lost =
+                Some(format!("{} was gone, so the machine was restarted", spec.run_dir.display()));
         }
         let chosen = self.chosen()?;
         self.check_emulation(spec, chosen)?;
@@ -258,7 +267,8 @@ impl<H: Host> Driver for QemuDriver<H> {
         let recovered = record
             .process
             .take()
-            .map(|process| format!("process {} had ended without `minik stop`", process.pid));
+            .map(|process| format!("process {} had ended without `minik stop`", process.pid))
+            .or(lost);
         network::set_up(&self.host, spec)?;
         let how = Launch {
             engine: chosen.engine.clone(),
@@ -369,8 +379,12 @@ impl<H: Host> Driver for QemuDriver<H> {
         }
         let known = record.forwards.iter().find(|known| known.guest_port == guest_port).copied();
         let preferred = known.map(|known| known.host.port());
-        let made = Monitor::connect(spec)
-            .and_then(|mut monitor| forwards::ensure(&mut monitor, spec, guest_port, preferred))?;
+        let made = match (Monitor::connect(spec), known) {
+            (Ok(mut monitor), _) => forwards::ensure(&mut monitor, spec, guest_port, preferred)?,
+            // A machine whose sockets were removed still has the forwards it had.
+            (Err(_), Some(known)) => known,
+            (Err(error), None) => return Err(error),
+        };
         if Some(made) != known {
             record.remember(made);
             record.save(&self.host, spec)?;

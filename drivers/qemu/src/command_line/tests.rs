@@ -58,47 +58,47 @@ fn emulation_without_privileges() {
         &sample(NetworkMode::User),
         &launch(Engine::Emulation),
         expect![[r#"
-        -name guest=dev/dev,process=minik-dev
-        -no-user-config
-        -nodefaults
-        -display none
-        -machine q35,smm=off,vmport=off,sata=off,i8042=off,graphics=off,usb=off,dump-guest-core=off
-        -accel tcg,thread=multi,tb-size=512
-        -cpu max
-        -smp cpus=2,sockets=1,cores=2,threads=1
-        -m 2048M
-        -uuid ccf7c70b-4478-84b3-9422-2d6293a94a9f
-        -rtc base=utc
-        -device vmgenid,guid=auto
-        -object rng-builtin,id=rng
-        -device virtio-rng-pci,rng=rng
-        -action reboot=shutdown,shutdown=poweroff
-        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
-        -pidfile /run/dev/qemu.pid
-        -D /data/dev/qemu.log
-        -daemonize
-        -kernel /image/vmlinux
-        -initrd /image/initrd
-        -append quiet console=ttyS0 panic=-1
-        -blockdev driver=qcow2,node-name=data,discard=unmap,detect-zeroes=unmap,file.driver=file,file.filename=/data/dev/data.qcow2
-        -device virtio-blk-pci,drive=data,serial=minik-data,werror=enospc
-        -blockdev driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=/image/root.erofs
-        -device virtio-blk-pci,drive=root,serial=minik-root
-        -blockdev driver=raw,node-name=docker,read-only=on,file.driver=file,file.filename=/image/docker.erofs
-        -device virtio-blk-pci,drive=docker,serial=minik-docker
-        -blockdev driver=raw,node-name=seed,read-only=on,file.driver=file,file.filename=/data/dev/seed,,1.img
-        -device virtio-blk-pci,drive=seed,serial=minik-seed
-        -chardev file,id=console,path=/data/dev/console.log
-        -serial chardev:console
-        -device virtio-serial-pci,id=channels
-        -chardev socket,id=agent,server=on,wait=off,path=/run/dev/agent.sock,logfile=/data/dev/agent.log,logappend=on
-        -device virtserialport,bus=channels.0,chardev=agent,name=io.minik.agent.0
-        -chardev socket,id=monitor,server=on,wait=off,path=/run/dev/qmp.sock
-        -mon chardev=monitor,mode=control
-        -netdev user,id=nat,ipv6=off,net=10.0.2.0/24,hostname=dev
-        -device virtio-net-pci,netdev=nat,mac=52:75:4f:77:a2:11,romfile=
-        -netdev user,id=hostonly,ipv6=off,net=192.168.60.0/24,host=192.168.60.1,dns=192.168.60.254,dhcpstart=192.168.60.2
-        -device virtio-net-pci,netdev=hostonly,mac=52:8d:cf:93:95:17,romfile="#]],
+            -name guest=dev/dev,process=minik-dev
+            -no-user-config
+            -nodefaults
+            -display none
+            -machine q35,smm=off,vmport=off,hpet=off,sata=off,i8042=off,graphics=off,usb=off,dump-guest-core=off
+            -accel tcg,thread=multi,tb-size=512
+            -cpu max,la57=off
+            -smp cpus=2,sockets=1,cores=2,threads=1
+            -m 2048M
+            -uuid ccf7c70b-4478-84b3-9422-2d6293a94a9f
+            -rtc base=utc
+            -device vmgenid,guid=auto
+            -object rng-builtin,id=rng
+            -device virtio-rng-pci,rng=rng
+            -action reboot=shutdown,shutdown=poweroff
+            -sandbox on,obsolete=deny,resourcecontrol=deny
+            -pidfile /run/dev/qemu.pid
+            -D /data/dev/qemu.log
+            -daemonize
+            -kernel /image/vmlinux
+            -initrd /image/initrd
+            -append quiet console=ttyS0 panic=-1
+            -blockdev driver=qcow2,node-name=data,discard=unmap,detect-zeroes=unmap,file.driver=file,file.filename=/data/dev/data.qcow2
+            -device virtio-blk-pci,drive=data,serial=minik-data,werror=enospc
+            -blockdev driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=/image/root.erofs
+            -device virtio-blk-pci,drive=root,serial=minik-root
+            -blockdev driver=raw,node-name=docker,read-only=on,file.driver=file,file.filename=/image/docker.erofs
+            -device virtio-blk-pci,drive=docker,serial=minik-docker
+            -blockdev driver=raw,node-name=seed,read-only=on,file.driver=file,file.filename=/data/dev/seed,,1.img
+            -device virtio-blk-pci,drive=seed,serial=minik-seed
+            -chardev file,id=console,path=/data/dev/console.log
+            -serial chardev:console
+            -device virtio-serial-pci,id=channels
+            -chardev socket,id=agent,server=on,wait=off,path=/run/dev/agent.sock,logfile=/data/dev/agent.log,logappend=on
+            -device virtserialport,bus=channels.0,chardev=agent,name=io.minik.agent.0
+            -chardev socket,id=monitor,server=on,wait=off,path=/run/dev/qmp.sock
+            -mon chardev=monitor,mode=control
+            -netdev user,id=nat,ipv6=off,net=10.0.2.0/24,hostname=dev
+            -device virtio-net-pci,netdev=nat,mac=52:75:4f:77:a2:11,romfile=
+            -netdev user,id=hostonly,ipv6=off,net=192.168.60.0/24,host=192.168.60.1,dns=192.168.60.254,dhcpstart=192.168.60.2
+            -device virtio-net-pci,netdev=hostonly,mac=52:8d:cf:93:95:17,romfile="#]],
     );
 }
 
@@ -117,7 +117,7 @@ fn kvm_with_a_tap_device() {
             -no-user-config
             -nodefaults
             -display none
-            -machine q35,smm=off,vmport=off,sata=off,i8042=off,graphics=off,usb=off,dump-guest-core=off
+            -machine q35,smm=off,vmport=off,hpet=off,sata=off,i8042=off,graphics=off,usb=off,dump-guest-core=off
             -accel kvm
             -cpu host
             -smp cpus=2,sockets=1,cores=2,threads=1
