@@ -7,10 +7,13 @@
 mod deployment;
 mod endpoints;
 mod garbage;
+mod history;
+mod load_balancer;
 mod metadata;
 mod namespace;
 mod node;
 mod owned;
+mod pod_garbage;
 mod pods;
 mod replica_set;
 mod root_ca;
@@ -73,6 +76,8 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (node::addresses::NAME, node::addresses::start),
     (node::lifecycle::NAME, node::lifecycle::start),
     (node::eviction::NAME, node::eviction::start),
+    (load_balancer::NAME, load_balancer::start),
+    (pod_garbage::NAME, pod_garbage::start),
 ];
 
 /// Names of all controllers; each acts as the service account of that name in `kube-system`.

@@ -11,6 +11,7 @@ use minik_reconcile::{Change, KeyOf};
 use serde_json::Value;
 
 use crate::deployment::{is_rolling, replicas, scaling, set_replicas, spec};
+use crate::history::short_hash;
 use crate::owned;
 use crate::wiring::{name_of, namespace_of};
 
@@ -243,19 +244,9 @@ fn make(deployment: &Deployment, revisions: &Revisions, next: i64) -> ReplicaSet
     set
 }
 
-/// A short name for a template: FNV-1a of its text, in letters that spell no word.
+/// A short name for a template.
 fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let text = comparable(template).to_string();
-    let mut bytes: Vec<u8> = text.into_bytes();
-    if collisions > 0 {
-        bytes.extend(collisions.to_le_bytes());
-    }
-    let hash = bytes
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    let digits = hash.to_string();
-    digits.bytes().map(|digit| char::from(LETTERS[usize::from(digit) % LETTERS.len()])).collect()
+    short_hash(&comparable(template).to_string(), collisions)
 }
 
 /// Deletions of the old sets beyond the history limit, lowest revision first.
