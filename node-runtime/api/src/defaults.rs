@@ -24,6 +24,17 @@ pub fn default(resource: &Resource, value: &mut Value) {
     }
 }
 
+/// Makes up one absent field of an object of `resource`, with its defaults.
+pub(crate) fn default_field(resource: &Resource, map: &mut Map<String, Value>, name: &str) {
+    let root = resource.schema.root();
+    if let Some(field) = root.field(name) {
+        normalize(field, map);
+        if let Some(value) = map.get_mut(name) {
+            descend(resource.schema.schema(), &field.kind, value);
+        }
+    }
+}
+
 /// The hook of a type, by definition name.
 pub(crate) fn hook(definition: &str) -> Option<DefaultsHook> {
     let (package, name) = definition.rsplit_once('.')?;

@@ -11,9 +11,12 @@ pub mod decode;
 mod defaults;
 pub mod fields;
 pub mod kinds;
+pub mod patch;
 pub mod resource;
 pub mod schema;
+pub mod strategy;
 pub mod table;
+mod validate;
 
 pub use decode::{ContentType, FieldValidation, Warnings, conform, decode, decode_any};
 pub use defaults::default;

@@ -1,5 +1,7 @@
 //! Defaults of all other kinds: configuration, storage, policy, admission, networking.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use minik_meta::Quantity;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +11,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 pub(super) fn core_hook(name: &str) -> Option<DefaultsHook> {
     Some(match name {
-        "Secret" => |map| fill(map, "type", "Opaque"),
+        "Secret" => secret,
         "Namespace" => namespace,
         "NamespaceStatus" => |map| fill(map, "phase", "Active"),
         "NodeStatus" => |map| {
@@ -57,6 +59,18 @@ pub(super) fn hook(package: &str, name: &str) -> Option<DefaultsHook> {
             Some(|map: &mut Map<String, Value>| fill_absent(map, "port", 443))
         }
         _ => None,
+    }
+}
+
+/// `stringData` is only for writing: it ends up in `data`.
+fn secret(map: &mut Map<String, Value>) {
+    fill(map, "type", "Opaque");
+    if let Some(Value::Object(plain)) = map.shift_remove("stringData") {
+        let data = child(map, "data");
+        for (key, value) in plain {
+            let encoded = BASE64.encode(value.as_str().unwrap_or_default());
+            data.insert(key, encoded.into());
+        }
     }
 }
 

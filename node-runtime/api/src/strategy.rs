@@ -1,0 +1,223 @@
+//! What happens to an object before it is stored: status reset, generation, validation.
+//!
+//! Order for the caller: on create, give the object its name, namespace and uid, then
+//! [`prepare_create`], then [`validate`]. On update, [`prepare_update`] (or
+//! [`prepare_status_update`]), then [`validate_update`]. Objects are decoded and defaulted before.
+
+mod jobs;
+mod services;
+
+use minik_meta::{Status, object};
+use serde_json::{Map, Value, json};
+
+use crate::defaults;
+use crate::resource::Resource;
+use crate::validate;
+
+/// Metadata that only the server writes: an update keeps what is stored.
+const SERVER_METADATA: &[&str] =
+    &["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"];
+
+/// Makes a decoded, defaulted object ready to be stored for the first time: no status but the
+/// initial one, generation 1, no deletion under way.
+///
+/// Not done here: name, namespace, uid and creation time, which must be set before; addresses and
+/// node ports of Services; what admission fills in.
+pub fn prepare_create(resource: &Resource, new: &mut Value) {
+    let metadata = object::metadata_mut(new);
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        metadata.shift_remove(key);
+    }
+    if resource.has_generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+    if resets_status(resource) {
+        set_status(resource, new, None);
+    }
+    match (resource.group.as_ref(), resource.kind.as_ref()) {
+        ("", "Pod") => {
+            let class = qos_class(new);
+            object::set(new, &["status", "qosClass"], class);
+        }
+        ("", "Namespace") => add_namespace_finalizer(new),
+        ("", "Service") => services::prepare_create(new),
+        ("batch", "Job") => jobs::generate_selector(new),
+        _ => {}
+    }
+}
+
+/// Makes a new version of an object ready to replace `old` through the main resource: the status
+/// stays, server metadata stays, the generation counts a change of the spec.
+pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
+    keep_metadata(new, old, SERVER_METADATA);
+    if resource.has_status() {
+        set_status(resource, new, old.get("status").cloned());
+    }
+    match (resource.group.as_ref(), resource.kind.as_ref()) {
+        ("", "Namespace") => keep(new, old, &["spec", "finalizers"]),
+        ("", "Service") => services::prepare_update(new, old),
+        _ => {}
+    }
+    if resource.has_generation && spec_changed(resource, new, old) {
+        let next = object::generation(old) + 1;
+        object::metadata_mut(new).insert("generation".into(), next.into());
+    }
+}
+
+/// Makes a new version ready to replace `old` through the `status` subresource: only the status,
+/// and metadata that users own, is taken from `new`.
+pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) {
+    keep_metadata(new, old, SERVER_METADATA);
+    if matches!(resource.group.as_ref(), "apps" | "batch" | "networking.k8s.io") {
+        keep_metadata(new, old, &["labels"]);
+    }
+    if resource.is("", "Pod") {
+        keep_metadata(new, old, &["ownerReferences"]);
+    }
+    let status = object::remove(new, &["status"]);
+    let metadata = object::remove(new, &["metadata"]);
+    let Some(old) = old.as_object() else { return };
+    let mut result: Map<String, Value> = old.clone();
+    result.insert("metadata".into(), metadata.unwrap_or_else(|| json!({})));
+    match status {
+        Some(status) => {
+            result.insert("status".into(), status);
+        }
+        None => {
+            result.shift_remove("status");
+        }
+    }
+    *new = Value::Object(result);
+}
+
+/// Whether an object to be created follows the rules of its kind.
+///
+/// # Errors
+/// 422 with every rule broken.
+pub fn validate(resource: &Resource, new: &Value) -> Result<(), Status> {
+    finish(resource, new, validate::create(resource, new))
+}
+
+/// Whether a prepared new version may replace `old`: the rules of the kind and its immutable
+/// fields.
+///
+/// # Errors
+/// 422 with every rule broken.
+pub fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Result<(), Status> {
+    finish(resource, new, validate::update(resource, new, old))
+}
+
+/// Whether a prepared new status may replace that of `old`.
+///
+/// # Errors
+/// 422 with every rule broken.
+pub fn validate_status_update(resource: &Resource, new: &Value, old: &Value) -> Result<(), Status> {
+    finish(resource, new, validate::status_update(resource, new, old))
+}
+
+fn finish(
+    resource: &Resource,
+    object: &Value,
+    errors: Vec<minik_meta::FieldError>,
+) -> Result<(), Status> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Status::invalid(&resource.group_kind(), minik_meta::object::name(object), &errors))
+        }
+    }
+}
+
+/// Most kinds with a status start without; nodes bring theirs along.
+fn resets_status(resource: &Resource) -> bool {
+    resource.has_status() && !resource.is("", "Node")
+}
+
+fn set_status(resource: &Resource, new: &mut Value, status: Option<Value>) {
+    let map = object::fields(new);
+    match status {
+        Some(status) => {
+            map.insert("status".into(), status);
+        }
+        None => {
+            map.shift_remove("status");
+            defaults::default_field(resource, map, "status");
+        }
+    }
+}
+
+fn keep_metadata(new: &mut Value, old: &Value, keys: &[&str]) {
+    for key in keys {
+        keep(new, old, &["metadata", key]);
+    }
+}
+
+/// Takes what is at `path` from `old`, absence included.
+fn keep(new: &mut Value, old: &Value, path: &[&str]) {
+    match object::at(old, path) {
+        Some(value) => object::set(new, path, value.clone()),
+        None => {
+            object::remove(new, path);
+        }
+    }
+}
+
+/// Whether anything but metadata and status differs. A Deployment's annotations count, too: they
+/// are copied to its ReplicaSets.
+fn spec_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
+    let relevant = |value: &Value| -> Vec<(String, Value)> {
+        let fields = value.as_object().into_iter().flatten();
+        let mut kept: Vec<(String, Value)> = fields
+            .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        kept.sort_by(|a, b| a.0.cmp(&b.0));
+        kept
+    };
+    let annotations = |value: &Value| object::at(value, &["metadata", "annotations"]).cloned();
+    relevant(new) != relevant(old)
+        || (resource.is("apps", "Deployment") && annotations(new) != annotations(old))
+}
+
+fn add_namespace_finalizer(new: &mut Value) {
+    const FINALIZER: &str = "kubernetes";
+    let finalizers = object::list(new, &["spec", "finalizers"]);
+    if !finalizers.iter().any(|one| one == FINALIZER) {
+        let mut finalizers = finalizers.to_vec();
+        finalizers.push(FINALIZER.into());
+        object::set(new, &["spec", "finalizers"], finalizers);
+    }
+}
+
+/// `Guaranteed` where every container limits cpu and memory and requests as much, `BestEffort`
+/// where none says anything, else `Burstable`.
+pub fn qos_class(pod: &Value) -> &'static str {
+    let own = [&["spec", "initContainers"][..], &["spec", "containers"]];
+    let containers = own.iter().flat_map(|path| object::list(pod, path));
+    let pod_level = object::at(pod, &["spec", "resources"]);
+    let all: Vec<&Value> = match pod_level {
+        Some(_) => vec![&pod["spec"]],
+        None => containers.collect(),
+    };
+    let amount = |container: &Value, list: &str, name: &str| {
+        let value = object::at(container, &["resources", list, name])?;
+        minik_meta::Quantity::from_value(value).ok().filter(|amount| !amount.is_zero())
+    };
+    let (mut any, mut guaranteed) = (false, !all.is_empty());
+    for container in all {
+        for name in ["cpu", "memory"] {
+            let (request, limit) =
+                (amount(container, "requests", name), amount(container, "limits", name));
+            any |= request.is_some() || limit.is_some();
+            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+#[cfg(test)]
+mod tests;
