@@ -1,1 +1,47 @@
-//! minik-apiserver: not written yet.
+//! The API server: Kubernetes' API over HTTPS and in process, on one store.
+//!
+//! ```text
+//! socket ── TLS ── HTTP ─┐
+//!                        ├─> pipeline: authn > authz > route's Action > verb ─> store
+//! in-process service ────┘
+//! ```
+//!
+//! Read in this order: `route` (what can be asked), `pipeline` (the way of every request),
+//! `verbs/write` (the road of every write), `verbs/watch`, then what interests you. [`Config`]
+//! says how to serve, [`Config::build`] checks and binds, [`ApiServer::run`] serves until drained.
+
+mod admission;
+mod alloc;
+mod authn;
+mod authz;
+mod body;
+mod bootstrap;
+mod call;
+mod config;
+mod core;
+mod forward;
+mod input;
+mod kinds;
+mod live;
+mod metrics;
+mod negotiate;
+mod objects;
+mod output;
+mod pages;
+mod pipeline;
+mod respond;
+mod route;
+mod server;
+mod shim;
+mod service;
+mod subresource;
+mod tls;
+mod user;
+mod verbs;
+
+pub use authn::token::TokenError;
+pub use body::{Body, BodyError};
+pub use config::{BuildError, Cidr, CidrError, Config, Secrets};
+pub use service::{ApiServer, InProcess};
+pub use tls::TlsError;
+pub use user::User;

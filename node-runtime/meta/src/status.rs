@@ -123,12 +123,20 @@ pub struct Status {
     pub message: String,
     /// What it is about.
     pub details: Option<Box<Details>>,
+    /// A token to go on with, where a list expired between two pages.
+    pub continue_token: Option<String>,
 }
 
 impl Status {
     /// A failure with the reason's own code.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { code: reason.code(), reason, message: message.into(), details: None }
+        Self {
+            code: reason.code(),
+            reason,
+            message: message.into(),
+            details: None,
+            continue_token: None,
+        }
     }
 
     /// The same failure with details.
@@ -311,6 +319,9 @@ impl Status {
             "status": "Failure",
             "message": self.message,
         });
+        if let Some(token) = &self.continue_token {
+            status["metadata"]["continue"] = token.as_str().into();
+        }
         let map = status.as_object_mut().expect("made as an object");
         if self.reason != Reason::Unknown {
             map.insert("reason".into(), self.reason.as_str().into());

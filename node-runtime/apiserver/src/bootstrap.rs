@@ -1,0 +1,167 @@
+//! What a new cluster holds before anybody asks for anything: namespaces, roles, priority
+//! classes, the `kubernetes` Service. Written as one transaction.
+
+mod policy;
+
+use minik_api::Resource;
+use minik_meta::{names, object, time};
+use minik_store::{Store, StoreError, Write};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::kinds::Kinds;
+use crate::objects;
+
+/// Namespaces that exist in every cluster and cannot be deleted (but `default` and `kube-public`
+/// and `kube-system` only).
+const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// Writes what is missing. Objects that exist stay as their owners changed them, except the
+/// built-in roles, whose rules follow the program (unless they opt out by annotation).
+pub(crate) async fn run(store: &Store, kinds: &Kinds, config: &Config) -> Result<(), StoreError> {
+    let now = time::now_rfc3339();
+    let mut writes = Vec::new();
+    for (group, version, plural, mut value) in wanted(config) {
+        let Some(resource) = kinds.find(group, version, plural) else { continue };
+        let key = objects::key(resource, object::namespace(&value), object::name(&value));
+        match store.get(&key) {
+            Some(entry) => {
+                let current = objects::read(resource, &entry.value, entry.modified);
+                if let Some(updated) = reconciled(&current, &value) {
+                    let expect = minik_store::Expect::At(entry.modified);
+                    writes.push(Write::put(key, expect, objects::write(resource, updated)));
+                }
+            }
+            None => {
+                stamp(resource, &mut value, &now);
+                writes.push(Write::create(key, objects::write(resource, value)));
+            }
+        }
+    }
+    if !writes.is_empty() {
+        store.transact(writes).await?;
+    }
+    Ok(())
+}
+
+fn stamp(resource: &Resource, value: &mut Value, now: &str) {
+    minik_api::default(resource, value);
+    let metadata = object::metadata_mut(value);
+    metadata.insert("uid".to_owned(), names::new_uid().into());
+    metadata.insert("creationTimestamp".to_owned(), now.into());
+}
+
+/// What an existing object must become, if it must change.
+fn reconciled(current: &Value, wanted: &Value) -> Option<Value> {
+    let updatable =
+        object::annotation(current, "rbac.authorization.kubernetes.io/autoupdate") == Some("true");
+    match wanted["kind"].as_str()? {
+        "ClusterRole" | "Role" if updatable && wanted.get("aggregationRule").is_none() => {
+            (current["rules"] != wanted["rules"]).then(|| {
+                let mut updated = current.clone();
+                updated["rules"] = wanted["rules"].clone();
+                updated
+            })
+        }
+        "Endpoints" if current["subsets"] != wanted["subsets"] => {
+            let mut updated = current.clone();
+            updated["subsets"] = wanted["subsets"].clone();
+            Some(updated)
+        }
+        "EndpointSlice"
+            if (&current["endpoints"], &current["ports"])
+                != (&wanted["endpoints"], &wanted["ports"]) =>
+        {
+            let mut updated = current.clone();
+            updated["endpoints"] = wanted["endpoints"].clone();
+            updated["ports"] = wanted["ports"].clone();
+            Some(updated)
+        }
+        _ => None,
+    }
+}
+
+type Wanted = (&'static str, &'static str, &'static str, Value);
+
+fn wanted(config: &Config) -> Vec<Wanted> {
+    let namespaces = NAMESPACES.iter().map(|name| ("", "v1", "namespaces", namespace(name)));
+    let policy = policy::objects()
+        .into_iter()
+        .map(|(plural, object)| ("rbac.authorization.k8s.io", "v1", plural, object));
+    let classes = [
+        ("system-cluster-critical", 2_000_000_000, "pods that the cluster cannot do without"),
+        ("system-node-critical", 2_000_001_000, "pods that their node cannot do without"),
+    ]
+    .map(|(name, value, text)| {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "description": format!("Used for {text}."),
+        });
+        ("scheduling.k8s.io", "v1", "priorityclasses", class)
+    });
+    namespaces.chain(policy).chain(classes).chain(kubernetes_service(config)).collect()
+}
+
+fn namespace(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    })
+}
+
+/// The Service by which pods reach the API, and the address behind it.
+fn kubernetes_service(config: &Config) -> Vec<Wanted> {
+    let port = config.advertise_port;
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": config.service_cidr.first_address().to_string(),
+            "clusterIPs": [config.service_cidr.first_address().to_string()],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+        "status": {"loadBalancer": {}},
+    });
+    let address = config.advertise_address.to_string();
+    // The slice is ours alone: nothing mirrors these Endpoints.
+    let skip = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
+    let endpoints = json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": skip},
+        "subsets": [{
+            "addresses": [{"ip": address}],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    });
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    });
+    vec![
+        ("", "v1", "services", service),
+        ("", "v1", "endpoints", endpoints),
+        ("discovery.k8s.io", "v1", "endpointslices", slice),
+    ]
+}

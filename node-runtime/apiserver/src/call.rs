@@ -1,0 +1,112 @@
+//! One request to a resource, as verbs see it: who, what, with which options.
+
+use std::sync::{Arc, Mutex};
+
+use http::Request;
+use minik_meta::{GroupKind, GroupResource, Status};
+
+use crate::body::Body;
+use crate::core::Core;
+use crate::kinds::Kind;
+use crate::negotiate::{Output, negotiate};
+use crate::route::{Query, Target, Verb};
+use crate::user::User;
+
+/// A request that was authorized and whose resource exists.
+pub(crate) struct Call {
+    pub(crate) core: Arc<Core>,
+    pub(crate) user: User,
+    pub(crate) verb: Verb,
+    pub(crate) kind: Kind,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) output: Output,
+    pub(crate) dry_run: bool,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Call {
+    /// Finds the resource and checks the options that all verbs share.
+    pub(crate) fn new(
+        core: Arc<Core>,
+        user: User,
+        verb: Verb,
+        target: Target,
+        query: Query,
+        request: &Request<Body>,
+    ) -> Result<Call, Status> {
+        let kind = core.kinds.of(&target)?;
+        let list = matches!(verb, Verb::List | Verb::DeleteCollection);
+        let output = match target.subresource.as_str() {
+            // These answer with whatever the other side sends.
+            "log" | "exec" | "attach" | "portforward" | "proxy" => Output::default(),
+            _ => negotiate(request.headers(), &query, list)?,
+        };
+        let dry_run = dry_run(query.all("dryRun"))?;
+        let warnings = Mutex::default();
+        Ok(Call { core, user, verb, kind, target, query, output, dry_run, warnings })
+    }
+
+    /// Group and plural, for failures.
+    pub(crate) fn resource(&self) -> GroupResource {
+        GroupResource::new(self.target.group.clone(), self.target.resource.clone())
+    }
+
+    /// Group and kind, for failures of validation.
+    pub(crate) fn group_kind(&self) -> GroupKind {
+        self.kind.group_kind()
+    }
+
+    /// Whether the answer may take as long as the client likes.
+    pub(crate) fn is_long_running(&self) -> bool {
+        self.verb == Verb::Watch
+            || matches!(
+                self.target.subresource.as_str(),
+                "log" | "exec" | "attach" | "portforward" | "proxy"
+            )
+    }
+
+    /// Notes something the client should be told beside the answer.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        let mut warnings = self.warnings.lock().expect("no holder panics");
+        let text = text.into();
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// What was noted so far.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().expect("no holder panics"))
+    }
+
+    /// The same request, aimed at something else.
+    pub(crate) fn to(&self, verb: Verb, target: Target) -> Result<Call, Status> {
+        Ok(Call {
+            core: Arc::clone(&self.core),
+            user: self.user.clone(),
+            verb,
+            kind: self.core.kinds.of(&target)?,
+            target,
+            query: self.query.clone(),
+            output: self.output,
+            dry_run: self.dry_run,
+            warnings: Mutex::default(),
+        })
+    }
+}
+
+/// Whether nothing must be changed; any value but `All` is refused.
+pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, Status> {
+    let mut dry = false;
+    for value in values.filter(|value| !value.is_empty()) {
+        if value != "All" {
+            return Err(Status::bad_request(format!(
+                "Invalid value: [\"{value}\"]: dryRun: Unsupported value: \"{value}\": supported \
+                 values: \"All\""
+            )));
+        }
+        dry = true;
+    }
+    Ok(dry)
+}

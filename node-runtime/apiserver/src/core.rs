@@ -1,0 +1,79 @@
+//! What all requests share: the store, the kinds, who may do what, and the way to the kubelets.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use minik_store::Store;
+use rustls::ClientConfig;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::alloc::Allocator;
+use crate::authn::token::Tokens;
+use crate::authz::Authorizer;
+use crate::config::{BuildError, Config, Secrets};
+use crate::kinds::Kinds;
+use crate::metrics::Metrics;
+use crate::{objects, tls};
+
+/// The shared state of a server. All of it is read only or has its own lock.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) kinds: Kinds,
+    pub(crate) authorizer: Authorizer,
+    pub(crate) tokens: Tokens,
+    pub(crate) allocator: Allocator,
+    pub(crate) metrics: Metrics,
+    /// How to talk to kubelets.
+    pub(crate) kubelet_tls: Arc<ClientConfig>,
+    /// How to talk to pods and services that serve TLS.
+    pub(crate) pod_tls: Arc<ClientConfig>,
+    pub(crate) started: Instant,
+    draining: CancellationToken,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        secrets: &Secrets,
+    ) -> Result<Arc<Core>, BuildError> {
+        let kubelet_tls = tls::client_config(&secrets.client_ca_pem, &secrets.kubelet_client)?;
+        Ok(Arc::new(Core {
+            kinds: Kinds::new(),
+            authorizer: Authorizer::new(&store)?,
+            tokens: Tokens::new(&config.issuer(), &secrets.service_account)?,
+            allocator: Allocator::new(&store, &config)?,
+            metrics: Metrics::default(),
+            kubelet_tls: Arc::new(kubelet_tls),
+            pod_tls: Arc::new(tls::unverified_client_config()?),
+            started: Instant::now(),
+            draining: CancellationToken::new(),
+            config,
+            store,
+        }))
+    }
+
+    /// Ends open watches, so that their connections can end.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Cancelled when the server is told to stop.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    /// An object of a core kind as it is stored, for the server's own decisions.
+    pub(crate) fn read_core_object(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Value> {
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        let key = format!("{}core/{plural}/{namespace}{slash}{name}", objects::ROOT);
+        serde_json::from_slice(&self.store.get(&key)?.value).ok()
+    }
+}

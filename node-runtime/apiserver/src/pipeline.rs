@@ -1,0 +1,172 @@
+//! The one way of every request: who is it, what is asked, may they, do it, answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use minik_meta::{Status, names};
+use tracing::{debug, error};
+
+use crate::authn::impersonate::impersonated;
+use crate::authn::{self, Connection};
+use crate::authz::rbac::Wish;
+use crate::authz::{self};
+use crate::body::Body;
+use crate::call::Call;
+use crate::core::Core;
+use crate::negotiate::Format;
+use crate::route::{Action, Query, Target, Verb, route};
+use crate::user::User;
+use crate::{pages, respond, verbs};
+
+/// How long a request that is no watch and no stream may take.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    /// Over the network: the request says who it is.
+    Connection(Connection),
+    /// From inside this process, as a known user.
+    InProcess(User),
+}
+
+/// Answers one request. Never fails: what goes wrong becomes a `Status`.
+pub(crate) async fn handle(
+    core: Arc<Core>,
+    caller: Caller,
+    request: Request<Body>,
+) -> Response<Body> {
+    let started = Instant::now();
+    let audit_id = audit_id(request.headers());
+    let headers = request.headers().clone();
+    let path = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let action = route(&method, &path, &query);
+
+    let mut response = match serve(&core, &caller, &action, query, request).await {
+        Ok(response) => response,
+        Err(status) => {
+            if status.code >= 500 {
+                error!(%method, %path, code = status.code, message = %status.message, "failed");
+            }
+            respond::status(&status, format_of_errors(&headers))
+        }
+    };
+    if matches!(caller, Caller::Connection(_)) {
+        response = respond::compress(response, &headers).await;
+    }
+    response.headers_mut().insert(AUDIT_ID, audit_id);
+    let took = started.elapsed();
+    core.metrics.record(&action, response.status(), took);
+    debug!(%method, %path, code = response.status().as_u16(), took_us = took.as_micros(), "served");
+    response
+}
+
+/// Authentication, impersonation, authorization, and then the page or verb itself.
+async fn serve(
+    core: &Arc<Core>,
+    caller: &Caller,
+    action: &Action,
+    query: Query,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let user = match caller {
+        Caller::Connection(connection) => {
+            authn::authenticate(core, connection, request.headers(), action)?
+        }
+        Caller::InProcess(user) => user.clone(),
+    };
+    let user = impersonated(&core.authorizer, &user, request.headers())?.unwrap_or(user);
+    authorize(core, &user, action, &request, &query)?;
+
+    match action {
+        Action::Page(page) => pages::serve(core, page, request.headers()),
+        Action::Resource(verb, target) => {
+            let call = Call::new(Arc::clone(core), user, *verb, target.clone(), query, &request)?;
+            if call.is_long_running() {
+                return verbs::run(call, request).await;
+            }
+            let running = verbs::run(call, request);
+            tokio::time::timeout(REQUEST_MAX, running).await.unwrap_or_else(|_| {
+                let message = "request did not complete within the allotted timeout";
+                Err(Status::timeout(message, 0))
+            })
+        }
+    }
+}
+
+/// Whether the roles (and for kubelets the node rules) allow the request.
+fn authorize(
+    core: &Core,
+    user: &User,
+    action: &Action,
+    request: &Request<Body>,
+    query: &Query,
+) -> Result<(), Status> {
+    let (verb, target) = match action {
+        Action::Page(_) => {
+            let verb = request.method().as_str().to_ascii_lowercase();
+            let wish = Wish::Page { verb: &verb, path: request.uri().path() };
+            return decide(core, user, &wish);
+        }
+        Action::Resource(verb, target) => (*verb, target),
+    };
+    let name = name_for_roles(verb, target, query);
+    decide(core, user, &wish(verb.as_str(), target, &name))?;
+    // Opening a stream with GET, as web sockets must, takes the right to create one.
+    let stream = matches!(target.subresource.as_str(), "exec" | "attach" | "portforward");
+    if stream && request.method() == Method::GET {
+        decide(core, user, &wish(Verb::Create.as_str(), target, &name))?;
+    }
+    Ok(())
+}
+
+fn decide(core: &Core, user: &User, wish: &Wish<'_>) -> Result<(), Status> {
+    core.authorizer
+        .decide(user, wish)
+        .map_err(|reason| authz::forbidden_because(user, wish, &reason))
+}
+
+fn wish<'a>(verb: &'a str, target: &'a Target, name: &'a str) -> Wish<'a> {
+    // Rights inside a namespace object are rights in that namespace.
+    let in_itself = target.group.is_empty() && target.resource == "namespaces";
+    Wish::Resource {
+        verb,
+        group: &target.group,
+        resource: &target.resource,
+        subresource: &target.subresource,
+        namespace: if in_itself { name } else { &target.namespace },
+        name,
+    }
+}
+
+/// The object's name; for lists and watches of one object by field selector, that one.
+fn name_for_roles(verb: Verb, target: &Target, query: &Query) -> String {
+    if target.name.is_empty() && matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
+        let selector = query.get("fieldSelector").unwrap_or_default();
+        let one = selector.split(',').find_map(|term| term.strip_prefix("metadata.name="));
+        return one.unwrap_or_default().trim_start_matches('=').to_owned();
+    }
+    target.name.clone()
+}
+
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(&AUDIT_ID).filter(|id| (1..=64).contains(&id.len()));
+    match given {
+        Some(id) => id.clone(),
+        None => HeaderValue::from_str(&names::new_uid()).expect("a uid is hex and dashes"),
+    }
+}
+
+/// Failures are JSON unless only YAML is taken.
+fn format_of_errors(headers: &HeaderMap) -> Format {
+    let accept = headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    match accept {
+        Some(accept) if accept.starts_with("application/yaml") => Format::Yaml,
+        _ => Format::Json,
+    }
+}

@@ -1,0 +1,92 @@
+//! The server as its owner holds it: something to run, and something to call in process.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::authz::aggregate;
+use crate::body::{Body, BodyError};
+use crate::core::Core;
+use crate::pipeline::{self, Caller};
+use crate::server::{Listener, serve};
+use crate::user::User;
+
+/// A bound server that has not accepted a connection yet.
+pub struct ApiServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    listener: Listener,
+    core: Arc<Core>,
+}
+
+impl ApiServer {
+    pub(crate) fn new(address: SocketAddr, listener: Listener, core: Arc<Core>) -> ApiServer {
+        ApiServer { address, listener, core }
+    }
+
+    /// A service that makes requests as `user`, without a socket but otherwise on the same way as
+    /// all others. Works before and beside [`ApiServer::run`], and as long as the store is open.
+    pub fn in_process(&self, user: User) -> InProcess {
+        InProcess { core: Arc::clone(&self.core), user }
+    }
+
+    /// Serves until `drain` is cancelled; then ends watches, lets other requests finish, and
+    /// returns.
+    pub async fn run(self, drain: CancellationToken) {
+        let stop = CancellationToken::new();
+        let kind = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles");
+        let aggregation = kind.map(|kind| {
+            let store = self.core.store.clone();
+            tokio::spawn(aggregate::run(store, kind, stop.clone()))
+        });
+        serve(self.listener, self.core, drain).await;
+        stop.cancel();
+        if let Some(task) = aggregation {
+            // It ends at its next wait; an abort could not leave anything half done either.
+            let _ = task.await;
+        }
+    }
+}
+
+/// Requests from inside the process, as one user: what `kube::Client::new` takes.
+#[derive(Clone)]
+pub struct InProcess {
+    core: Arc<Core>,
+    user: User,
+}
+
+impl InProcess {
+    /// The same server as somebody else.
+    pub fn with_user(&self, user: User) -> InProcess {
+        InProcess { core: Arc::clone(&self.core), user }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for InProcess
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let caller = Caller::InProcess(self.user.clone());
+        let core = Arc::clone(&self.core);
+        let request = request.map(|body| body.map_err(BodyError::new).boxed_unsync());
+        Box::pin(async move { Ok(pipeline::handle(core, caller, request).await) })
+    }
+}

@@ -1,0 +1,164 @@
+//! The TLS side of the listener: our certificate, and what a client certificate says about its
+//! holder.
+
+use std::sync::Arc;
+
+use minik_pki::CertKey;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::user::User;
+
+/// Why certificates or keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The text is no certificate or key.
+    #[error("{what} is not valid PEM")]
+    Pem {
+        /// Which of the texts.
+        what: &'static str,
+        /// What the parser said.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Key and certificate do not belong together, or are of a kind that is not supported.
+    #[error("{what} cannot be used for TLS")]
+    Unusable {
+        /// Which of the texts.
+        what: &'static str,
+        /// What the TLS library said.
+        source: rustls::Error,
+    },
+    /// The authority's certificate cannot verify anything.
+    #[error("the client authority cannot be used: {reason}")]
+    Authority {
+        /// What the TLS library said.
+        reason: String,
+    },
+}
+
+fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| TlsError::Pem { what, source })
+}
+
+fn key(what: &'static str, pem: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|source| TlsError::Pem { what, source })
+}
+
+fn roots(what: &'static str, pem: &str) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(what, pem)? {
+        roots.add(certificate).map_err(|source| TlsError::Unusable { what, source })?;
+    }
+    Ok(roots)
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The acceptor's settings: HTTP/2 and 1.1, client certificates asked for but not required.
+/// Also gives the verifier, which in-band checks of certificates share.
+pub(crate) fn server_config(
+    serving: &CertKey,
+    client_ca_pem: &str,
+) -> Result<ServerConfig, TlsError> {
+    let roots = roots("the client authority", client_ca_pem)?;
+    let verifier: Arc<dyn ClientCertVerifier> =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| TlsError::Authority { reason: error.to_string() })?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            certificates("the serving certificate", &serving.cert_pem)?,
+            key("the serving key", &serving.key_pem)?,
+        )
+        .map_err(|source| TlsError::Unusable { what: "the serving certificate", source })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The settings for connections to kubelets: verified by `ca_pem`, identified by `identity`.
+pub(crate) fn client_config(ca_pem: &str, identity: &CertKey) -> Result<ClientConfig, TlsError> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?
+        .with_root_certificates(roots("the cluster authority", ca_pem)?)
+        .with_client_auth_cert(
+            certificates("the kubelet client certificate", &identity.cert_pem)?,
+            key("the kubelet client key", &identity.key_pem)?,
+        )
+        .map_err(|source| TlsError::Unusable { what: "the kubelet client certificate", source })
+}
+
+/// The settings for connections to pods and services over `https:`, whose certificates nobody
+/// here can know: upstream does not verify them either.
+pub(crate) fn unverified_client_config() -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    config.dangerous().set_certificate_verifier(Arc::new(AnyCertificate(provider())));
+    Ok(config)
+}
+
+/// Accepts any certificate whose holder has its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &rustls::pki_types::ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The user a verified client certificate names: the common name, in its organizations.
+pub(crate) fn user_of(certificate: &CertificateDer<'_>) -> Option<User> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+    let groups: Vec<&str> =
+        subject.iter_organization().filter_map(|entry| entry.as_str().ok()).collect();
+    (!name.is_empty()).then(|| User::new(name, groups))
+}

@@ -1,0 +1,63 @@
+//! What can be done to a resource, one file per verb, each generic over all kinds.
+
+mod create;
+pub(crate) mod delete;
+mod delete_collection;
+pub(crate) mod get;
+mod list;
+pub(crate) mod patch;
+pub(crate) mod select;
+mod update;
+mod watch;
+pub(crate) mod write;
+
+use std::pin::Pin;
+
+use http::{Request, Response};
+use minik_meta::{GroupResource, Status};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::respond;
+use crate::route::Verb;
+use crate::subresource;
+
+/// Does what the call asks for and adds its warnings to the answer.
+pub(crate) fn run(call: Call, request: Request<Body>) -> Running {
+    // Boxed: the futures of some verbs are large, and most requests are small.
+    Box::pin(async move { run_verb(&call, request).await })
+}
+
+/// A request being answered.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+async fn run_verb(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
+    if !call.target.subresource.is_empty() {
+        let mut response = subresource::run(call, request).await?;
+        respond::warn(response.headers_mut(), &call.take_warnings());
+        return Ok(response);
+    }
+    if !call.kind.has_verb(call.verb.as_str()) {
+        return Err(not_supported(&call.resource(), call.verb));
+    }
+    let mut response = match call.verb {
+        Verb::Get => get::get(call),
+        Verb::List => list::list(call),
+        Verb::Watch => watch::watch(call),
+        Verb::Create if subresource::is_virtual(call) => {
+            subresource::create_virtual(call, request).await
+        }
+        Verb::Create => create::create(call, request).await,
+        Verb::Update => update::update(call, request).await,
+        Verb::Patch => patch::patch(call, request).await,
+        Verb::Delete => delete::delete(call, request).await,
+        Verb::DeleteCollection => delete_collection::delete_collection(call, request).await,
+    }?;
+    respond::warn(response.headers_mut(), &call.take_warnings());
+    Ok(response)
+}
+
+/// 405 for a verb the resource does not have.
+pub(crate) fn not_supported(resource: &GroupResource, verb: Verb) -> Status {
+    Status::method_not_supported(resource, verb.as_str())
+}

@@ -1,0 +1,310 @@
+//! The road every write takes: metadata, defaults, admission, validation, compare-and-swap.
+
+use std::sync::Arc;
+
+use minik_api::{Resource, default};
+use minik_meta::{Status, names, object, time};
+use minik_store::{Durability, Expect, Op, Revision, StoreError, Write};
+use serde_json::Value;
+
+use crate::admission;
+use crate::call::Call;
+use crate::objects;
+use crate::shim::strategy;
+
+/// Makes the wanted state of an object from its current one. Pure: it may be called again.
+pub(crate) type Change<'a> =
+    Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
+
+/// Which part of an object a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status.
+    Main,
+    /// The status only.
+    Status,
+    /// Exactly what the subresource changed: a node name, finalizers, conditions.
+    Other,
+}
+
+/// How often a change is tried again on the newest state before the client is told to.
+const TRIES_MAX: usize = 16;
+
+/// Metadata that only the server writes.
+const SERVER_METADATA: &[&str] = &[
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "generateName",
+];
+
+/// Whether a PUT of an object that does not exist creates it.
+pub(crate) fn creates_on_update(kind: &Resource) -> bool {
+    matches!(
+        (kind.group.as_ref(), kind.plural.as_ref()),
+        ("coordination.k8s.io", "leases")
+            | ("", "endpoints" | "events" | "limitranges")
+            | ("events.k8s.io", "events")
+            | (
+                "rbac.authorization.k8s.io",
+                "roles" | "rolebindings" | "clusterroles" | "clusterrolebindings"
+            )
+    )
+}
+
+/// Whether a kind's objects are worth a disk write: those renewed all the time are not.
+fn durability(kind: &Resource) -> Durability {
+    match (kind.storage.group.as_ref(), kind.storage.plural.as_ref()) {
+        ("coordination.k8s.io", "leases") | ("", "events") => Durability::Volatile,
+        _ => Durability::Durable,
+    }
+}
+
+/// Makes name and namespace of the object those of the path, or refuses it.
+pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
+    let target = &call.target;
+    let metadata = object::metadata_mut(object);
+    if !call.kind.namespaced {
+        metadata.shift_remove("namespace");
+    } else {
+        match metadata.get("namespace").and_then(Value::as_str).unwrap_or_default() {
+            "" => {
+                metadata.insert("namespace".to_owned(), target.namespace.clone().into());
+            }
+            given if given != target.namespace => {
+                return Err(Status::bad_request(format!(
+                    "the namespace of the provided object does not match the namespace sent on \
+                     the request ({given} != {})",
+                    target.namespace
+                )));
+            }
+            _ => {}
+        }
+    }
+    if target.name.is_empty() {
+        return Ok(());
+    }
+    match metadata.get("name").and_then(Value::as_str).unwrap_or_default() {
+        "" => {
+            metadata.insert("name".to_owned(), target.name.clone().into());
+            Ok(())
+        }
+        given if given != target.name => Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            target.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Stores a new object; returns it with its resource version.
+pub(crate) async fn create(call: &Call, mut object: Value) -> Result<Value, Status> {
+    let kind = call.kind;
+    if !object::resource_version(&object).is_empty() {
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    default(kind, &mut object);
+    admission::mutate_create(call, &mut object)?;
+    stamp_new(&mut object);
+    strategy::prepare_create(kind, &mut object);
+    default(kind, &mut object);
+    let lease = admission::allocate(call, None, &mut object)?;
+    strategy::validate(kind, &object)?;
+    admission::check_create(call, &object)?;
+    if call.dry_run {
+        return Ok(object);
+    }
+    let name = object::name(&object).to_owned();
+    let key = objects::key(kind, &call.target.namespace, &name);
+    let write = Write {
+        key: key.into(),
+        expect: Expect::Absent,
+        op: Op::Put(objects::write(kind, object.clone())),
+        durability: durability(kind),
+    };
+    let committed = call.core.store.commit(write).await;
+    drop(lease);
+    match committed {
+        Ok(revision) => Ok(with_version(object, revision)),
+        Err(StoreError::Conflict { .. }) => Err(Status::already_exists(&call.resource(), &name)),
+        Err(error) => Err(cannot_write(call, &name, error)),
+    }
+}
+
+/// Metadata of an object that comes into being now.
+fn stamp_new(object: &mut Value) {
+    let metadata = object::metadata_mut(object);
+    for field in SERVER_METADATA.iter().filter(|field| **field != "generateName") {
+        metadata.shift_remove(*field);
+    }
+    metadata.shift_remove("managedFields");
+    metadata.insert("uid".to_owned(), names::new_uid().into());
+    metadata.insert("creationTimestamp".to_owned(), time::now_rfc3339().into());
+}
+
+/// Changes the object that the call names: `change` makes the wanted state from the current one.
+///
+/// Tried again on the newest state when somebody else was faster, so `change` must be pure. If
+/// the state it returns names another resource version than the current one, that is a conflict.
+pub(crate) async fn modify(
+    call: &Call,
+    part: Part,
+    change: Change<'_>,
+) -> Result<Value, Status> {
+    let (kind, name) = (call.kind, call.target.name.as_str());
+    let key: Arc<str> = objects::key(kind, &call.target.namespace, name).into();
+    for _ in 0..TRIES_MAX {
+        let entry = call.core.store.get(&key);
+        let entry = entry.ok_or_else(|| Status::not_found(&call.resource(), name))?;
+        let old = objects::read(kind, &entry.value, entry.modified);
+        let mut new = change(&old)?;
+        check_preconditions(call, &old, &new)?;
+        keep_server_metadata(&old, &mut new);
+        default(kind, &mut new);
+        admission::mutate_update(call, part, &old, &mut new)?;
+        prepare(kind, part, &mut new, &old);
+        let lease = admission::allocate(call, Some(&old), &mut new)?;
+        validate(kind, part, &new, &old)?;
+        admission::check_update(call, part, &old, &new)?;
+        object::set(&mut new, &["metadata", "resourceVersion"], entry.modified.to_string());
+        if call.dry_run || new == old {
+            return Ok(new);
+        }
+        let finished = is_finished(kind, &new);
+        let op = match finished {
+            true => Op::Delete,
+            false => Op::Put(objects::write(kind, new.clone())),
+        };
+        let expect = Expect::At(entry.modified);
+        let write = Write { key: Arc::clone(&key), expect, op, durability: durability(kind) };
+        let committed = call.core.store.commit(write).await;
+        drop(lease);
+        match committed {
+            Ok(revision) => return Ok(with_version(new, revision)),
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(cannot_write(call, name, error)),
+        }
+    }
+    Err(Status::modified(&call.resource(), name))
+}
+
+/// Whether nothing holds a dying object back any more, so that this write is its end.
+fn is_finished(kind: &Resource, object: &Value) -> bool {
+    let dying = object::deletion_timestamp(object).is_some();
+    let grace = object::integer(object, &["metadata", "deletionGracePeriodSeconds"]);
+    let namespace_holds = kind.is("", "Namespace")
+        && !object::list(object, &["spec", "finalizers"]).is_empty();
+    dying
+        && grace.unwrap_or(0) == 0
+        && object::finalizers(object).next().is_none()
+        && !namespace_holds
+}
+
+fn check_preconditions(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
+    let name = &call.target.name;
+    let (uid, wanted) = (object::uid(old), object::uid(new));
+    if !wanted.is_empty() && wanted != uid {
+        let why = format!(
+            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+        );
+        return Err(Status::conflict(&call.resource(), name, why));
+    }
+    let wanted = object::resource_version(new);
+    if !wanted.is_empty() && wanted != "0" && wanted != object::resource_version(old) {
+        return Err(Status::modified(&call.resource(), name));
+    }
+    Ok(())
+}
+
+/// What clients send for these fields is ignored.
+fn keep_server_metadata(old: &Value, new: &mut Value) {
+    let metadata = object::metadata_mut(new);
+    for field in SERVER_METADATA {
+        match old["metadata"].get(*field) {
+            Some(value) => {
+                metadata.insert((*field).to_owned(), value.clone());
+            }
+            None => {
+                metadata.shift_remove(*field);
+            }
+        }
+    }
+    metadata.shift_remove("managedFields");
+}
+
+fn prepare(kind: &Resource, part: Part, new: &mut Value, old: &Value) {
+    match part {
+        Part::Main => strategy::prepare_update(kind, new, old),
+        Part::Status => strategy::prepare_status_update(kind, new, old),
+        Part::Other => {}
+    }
+}
+
+fn validate(kind: &Resource, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+    match part {
+        Part::Main => strategy::validate_update(kind, new, old),
+        Part::Status => strategy::validate_status_update(kind, new, old),
+        // What subresources change they check themselves.
+        Part::Other => Ok(()),
+    }
+}
+
+/// The object with the version its write gave it.
+pub(crate) fn with_version(mut object: Value, revision: Revision) -> Value {
+    object::set(&mut object, &["metadata", "resourceVersion"], revision.to_string());
+    object
+}
+
+/// A write that failed for another reason than a conflict.
+pub(crate) fn cannot_write(call: &Call, name: &str, error: StoreError) -> Status {
+    match error {
+        StoreError::TooLarge { size, max, .. } => Status::request_entity_too_large(format!(
+            "the object has {size} bytes, limit is {max}"
+        )),
+        error => {
+            tracing::error!(resource = %call.resource(), name, %error, "cannot write");
+            Status::internal(error)
+        }
+    }
+}
+
+/// Removes the object that was read at `at`. Returns whether it was still so.
+pub(crate) async fn remove(call: &Call, name: &str, at: Revision) -> Result<bool, Status> {
+    let key = objects::key(call.kind, &call.target.namespace, name);
+    let write = Write {
+        key: key.into(),
+        expect: Expect::At(at),
+        op: Op::Delete,
+        durability: durability(call.kind),
+    };
+    match call.core.store.commit(write).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(cannot_write(call, name, error)),
+    }
+}
+
+/// Stores `object` over what was read at `at`. Returns it, or nothing if it was not so any more.
+pub(crate) async fn replace(
+    call: &Call,
+    name: &str,
+    at: Revision,
+    object: Value,
+) -> Result<Option<Value>, Status> {
+    let key = objects::key(call.kind, &call.target.namespace, name);
+    let write = Write {
+        key: key.into(),
+        expect: Expect::At(at),
+        op: Op::Put(objects::write(call.kind, object.clone())),
+        durability: durability(call.kind),
+    };
+    match call.core.store.commit(write).await {
+        Ok(revision) => Ok(Some(with_version(object, revision))),
+        Err(StoreError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(cannot_write(call, name, error)),
+    }
+}
