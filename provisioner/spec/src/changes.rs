@@ -47,10 +47,13 @@ pub fn changes(existing: &ClusterSpec, wanted: &ClusterSpec) -> Vec<Change> {
     let or_auto = |text: &Option<String>| text.clone().unwrap_or_else(|| "auto".to_owned());
     let mode = |spec: &ClusterSpec| spec.network.map_or("auto".to_owned(), |mode| mode.to_string());
     let count = |spec: &ClusterSpec| spec.nodes.len().to_string();
-    let names = |spec: &ClusterSpec| spec.api_server.names.join(",");
-    let ips = |spec: &ClusterSpec| {
-        spec.api_server.ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    let or_none = |list: Vec<String>| match list.is_empty() {
+        true => "none".to_owned(),
+        false => list.join(","),
     };
+    let names = |spec: &ClusterSpec| or_none(spec.api_server.names.clone());
+    let ips =
+        |spec: &ClusterSpec| or_none(spec.api_server.ips.iter().map(ToString::to_string).collect());
 
     compare("driver", was.driver.clone(), now.driver.clone(), Effect::Delete);
     compare("cpus", was.cpus.to_string(), now.cpus.to_string(), Effect::Restart);
@@ -69,7 +72,7 @@ pub fn changes(existing: &ClusterSpec, wanted: &ClusterSpec) -> Vec<Change> {
         "guest-image-url",
         or_auto(&was.image.source),
         or_auto(&now.image.source),
-        Effect::Delete,
+        Effect::Restart,
     );
     compare("apiserver-names", names(was), names(now), Effect::Now);
     compare("apiserver-ips", ips(was), ips(now), Effect::Now);

@@ -135,8 +135,11 @@ fn apply(spec: &mut ClusterSpec, request: &Request, host: &HostResources) -> Res
     if let Some(cidr) = &request.host_only_cidr {
         set_cidr(spec, cidr);
     }
-    if let Some(source) = &request.guest_image {
-        spec.image.source = Some(source.clone());
+    if let Some(source) = &request.guest_image
+        && spec.image.source.as_ref() != Some(source)
+    {
+        // Another source means another image: the old one is not held on to.
+        spec.image = ImageChoice { source: Some(source.clone()), pinned: None };
     }
     if let Some(version) = &request.kubernetes_version {
         settings::check_version(version)?;
@@ -279,7 +282,7 @@ pub(crate) mod tests {
         );
         check(
             Request { api_server_names: Some(vec!["api.lab".to_owned()]), ..Request::default() },
-            expect!["apiserver-names is , asked for api.lab (Now)"],
+            expect!["apiserver-names is none, asked for api.lab (Now)"],
         );
         check(
             Request { kubernetes_version: Some("v1.30".to_owned()), ..Request::default() },
