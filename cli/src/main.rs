@@ -1,3 +1,110 @@
-//! minik: not written yet.
+//! `minik`: reads the command line, runs one command, ends with its exit code.
 
-fn main() {}
+mod advice;
+mod args;
+mod cluster;
+mod commands;
+mod config;
+mod context;
+mod drivers;
+mod exit;
+mod kube;
+mod out;
+mod progress;
+mod report;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::out::Out;
+
+fn main() -> ExitCode {
+    let out = Out::new(&|name| std::env::var(name).ok());
+    let cli = match Cli::try_parse_from(command_line(std::env::args_os().collect())) {
+        Ok(cli) => cli,
+        Err(err) => return told_by_the_parser(&err),
+    };
+    let verbosity = cli.global.verbosity.unwrap_or(0);
+    out.set_verbose(verbosity > 0);
+    if verbosity > 1 || cli.global.alsologtostderr == Some(true) {
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_max_level(tracing::Level::DEBUG)
+            .init();
+    }
+    let Some(command) = cli.command else {
+        let help = Cli::command().render_help();
+        out.data(help.to_string().trim_end());
+        return ExitCode::SUCCESS;
+    };
+    let ctx = match Context::new(&cli.global, out) {
+        Ok(ctx) => ctx,
+        Err((report, out)) => {
+            out.error(&report);
+            return ExitCode::from(report.exit.0);
+        }
+    };
+    match commands::run(&ctx, &command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            ctx.out.error(&report);
+            ExitCode::from(report.exit.0)
+        }
+    }
+}
+
+/// Help and version end well; anything else the parser refuses is a usage error.
+fn told_by_the_parser(err: &clap::Error) -> ExitCode {
+    // A closed pipe is the reader's choice.
+    let _ = err.print();
+    if err.use_stderr() { ExitCode::from(Exit::USAGE.0) } else { ExitCode::SUCCESS }
+}
+
+/// Called under the name `kubectl` (a link), minik is `minik kubectl --`.
+///
+/// `--context NAME` chooses the profile then, so that scripts written for kubectl work unchanged.
+fn command_line(args: Vec<OsString>) -> Vec<OsString> {
+    let called = args.first().map(std::path::PathBuf::from).unwrap_or_default();
+    if called.file_stem().is_none_or(|name| name != "kubectl") {
+        return args;
+    }
+    let mut rest: Vec<OsString> = args.into_iter().skip(1).collect();
+    let mut line = vec![OsString::from("minik")];
+    if let Some(at) = rest.iter().position(|word| word == "--context")
+        && rest.len() > at + 1
+    {
+        let profile = rest.remove(at + 1);
+        rest.remove(at);
+        line.extend([OsString::from("--profile"), profile]);
+    }
+    line.extend(["kubectl", "--"].map(OsString::from));
+    line.extend(rest);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn called_as_kubectl() {
+        let check = |said, meant| assert_eq!(command_line(words(said)), words(meant));
+        check("minik status", "minik status");
+        check("/bin/kubectl get pods", "minik kubectl -- get pods");
+        check("kubectl --context lab get pods", "minik --profile lab kubectl -- get pods");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,37 @@
+//! `minik node`: the machines of a cluster.
+
+use crate::cluster::Cluster;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::report::Report;
+
+/// List the machines of a cluster
+#[derive(clap::Args, Debug)]
+pub(crate) struct NodeArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    /// Print each machine with its address
+    List,
+}
+
+pub(crate) fn run(ctx: &Context, args: &NodeArgs) -> Result<(), Report> {
+    let cluster = Cluster::open(ctx)?;
+    match args.action {
+        Action::List => {
+            for machine in cluster.machines() {
+                ctx.out.data(format!("{}\t{}", machine.name, cluster.address(machine)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The report for a machine that the cluster does not have.
+pub(crate) fn unknown(name: &str) -> Report {
+    Report::new("GUEST_NODE_RETRIEVE", Exit::GUEST_NOT_FOUND, format!("there is no node `{name}`"))
+        .advise("`minik node list` shows all")
+}
