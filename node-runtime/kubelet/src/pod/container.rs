@@ -74,19 +74,12 @@ pub(crate) struct Later {
 }
 
 impl Trouble {
-    /// Goes over to what the wait is called, if it is time. Returns when it will be.
-    pub(crate) fn settle(&mut self, now: Instant) -> Option<Instant> {
-        match self.later.take() {
-            Some(later) if later.at <= now => {
-                self.reason = later.reason.into();
-                self.message = later.message;
-                None
-            }
-            later => {
-                self.later = later;
-                self.later.as_ref().map(|later| later.at)
-            }
-        }
+    /// Goes over to what the wait is called, if it is time. Returns whether it did.
+    pub(crate) fn settle(&mut self, now: Instant) -> bool {
+        let Some(later) = self.later.take_if(|later| later.at <= now) else { return false };
+        self.reason = later.reason.into();
+        self.message = later.message;
+        true
     }
 }
 

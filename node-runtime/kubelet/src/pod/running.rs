@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use minik_client::Level;
 use minik_cri::RuntimeError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -100,6 +101,7 @@ fn wake_at(worker: &Worker, plan: &Plan, activity: &Activity) -> Option<Instant>
 fn act(worker: &mut Worker, plan: Plan, activity: &mut Activity) {
     for (index, trouble) in plan.wait {
         worker.records[index].trouble = Some(trouble);
+        tell_of_wait(worker, index);
     }
     for index in plan.start {
         begin_start(worker, index, activity);
@@ -108,6 +110,28 @@ fn act(worker: &mut Worker, plan: Plan, activity: &mut Activity) {
         let why = "definition changed, will be restarted";
         begin_stop(worker, index, object::grace(&worker.pod), why, activity);
     }
+}
+
+/// The event for a container that waits for its next try.
+fn tell_of_wait(worker: &Worker, index: usize) {
+    let Some(place) = worker.place() else { return };
+    let record = &worker.records[index];
+    let Some(trouble) = &record.trouble else { return };
+    let (name, namespace) = (object::name(&worker.pod), object::namespace(&worker.pod));
+    let (level, text) = match trouble.reason.as_str() {
+        "CrashLoopBackOff" => {
+            let (container, uid) = (record.name(), object::uid(&worker.pod));
+            let text = format!(
+                "Back-off restarting failed container {container} in pod {name}_{namespace}({uid})"
+            );
+            (Level::Warning, text)
+        }
+        _ => {
+            let image = record.spec.container.image.as_deref().unwrap_or_default();
+            (Level::Normal, format!("Back-off pulling image \"{image}\""))
+        }
+    };
+    place.event(&record.spec, level, "BackOff", text);
 }
 
 fn begin_start(worker: &mut Worker, index: usize, activity: &mut Activity) {
@@ -339,9 +363,9 @@ async fn update_volumes(worker: &mut Worker, activity: &mut Activity) {
 /// A wait is over: waits are renamed, old tokens renewed; restarts are the plan's.
 async fn wake_up(worker: &mut Worker, activity: &mut Activity) {
     let now = Instant::now();
-    for record in &mut worker.records {
-        if let Some(trouble) = &mut record.trouble {
-            trouble.settle(now);
+    for index in 0..worker.records.len() {
+        if worker.records[index].trouble.as_mut().is_some_and(|trouble| trouble.settle(now)) {
+            tell_of_wait(worker, index);
         }
     }
     let is_due = worker.volumes.renew_at().is_some_and(|at| at.max(activity.volumes_due) <= now);
