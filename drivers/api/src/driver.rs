@@ -157,7 +157,8 @@ pub struct Started {
     pub already_running: bool,
     /// What was cleaned up first, for example the record of a process that a host crash ended.
     pub recovered: Option<String>,
-    /// One line each, for the user.
+    /// One line each, for the user: what is different for this machine than before. What is true of
+    /// all of them is in [`Probe::warnings`].
     pub warnings: Vec<String>,
 }
 

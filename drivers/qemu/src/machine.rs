@@ -279,8 +279,7 @@ impl<H: Host> Driver for QemuDriver<H> {
         record.process = Some(launch::launch(&self.host, self.tools()?, spec, &how)?);
         record.accelerator = Some(chosen.accelerator());
         record.save(&self.host, spec)?;
-        let mut warnings = chosen.warnings.clone();
-        warnings.extend(self.restore_forwards(spec, &mut record)?);
+        let warnings = self.restore_forwards(spec, &mut record)?;
         let accelerator = chosen.accelerator();
         Ok(Started { accelerator, already_running: false, recovered, warnings })
     }
@@ -392,3 +391,6 @@ impl<H: Host> Driver for QemuDriver<H> {
         Ok(made.host)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{End, FileFacts, Host, Tool, ToolOutput};
@@ -13,14 +13,17 @@ use crate::resources::HostResources;
 
 /// A host for tests. A tool without an answer is missing; a tool with answers gives them in turn
 /// and repeats the last.
-#[derive(Debug, Default)]
+///
+/// Clones are the same host: one goes to the driver, the other asks what happened.
+#[derive(Clone, Debug, Default)]
 pub struct ScriptedHost {
-    script: Mutex<Script>,
+    script: Arc<Mutex<Script>>,
 }
 
 #[derive(Debug, Default)]
 struct Script {
     answers: BTreeMap<String, VecDeque<ToolOutput>>,
+    makes: Vec<(String, PathBuf, Vec<u8>)>,
     files: BTreeMap<PathBuf, (Vec<u8>, u32)>,
     folders: BTreeSet<PathBuf>,
     closed: BTreeSet<PathBuf>,
@@ -45,6 +48,18 @@ impl ScriptedHost {
     pub fn answer_with(&self, call: &str, exit: i32, stdout: &str, stderr: &str) -> &Self {
         let output = ToolOutput { exit: Some(exit), stdout: stdout.into(), stderr: stderr.into() };
         self.script().answers.entry(call.to_owned()).or_default().push_back(output);
+        self
+    }
+
+    /// Takes back the answers to a call, so that others can be written down.
+    pub fn forget(&self, call: &str) -> &Self {
+        self.script().answers.remove(call);
+        self
+    }
+
+    /// A call that begins with this leaves a file behind.
+    pub fn makes(&self, call: &str, path: impl Into<PathBuf>, content: &str) -> &Self {
+        self.script().makes.push((call.to_owned(), path.into(), content.into()));
         self
     }
 
@@ -110,6 +125,11 @@ impl Host for ScriptedHost {
         };
         let last = answers.len() <= 1;
         let answer = if last { answers.front().cloned() } else { answers.pop_front() };
+        for (_, path, content) in
+            script.makes.clone().iter().filter(|(made, ..)| call.starts_with(made))
+        {
+            script.files.insert(path.clone(), (content.clone(), 0o644));
+        }
         Ok(answer.unwrap_or_default())
     }
 
