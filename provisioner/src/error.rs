@@ -140,8 +140,8 @@ pub enum ProvisionError {
         /// What the guest says it is.
         found: String,
     },
-    /// Something in the guest did not become ready in time.
-    #[error("{what} of {machine} did not become ready within {waited:?}{}{}", because(.reasons), tail(.journal))]
+    /// Something in the guest did not become ready in time, or failed on the way there.
+    #[error("the {what} of {machine} is not ready after {} s{}{}", waited.as_secs(), because(.reasons), tail(.journal))]
     NotReady {
         /// What was waited for: `API server`, `node`.
         what: &'static str,

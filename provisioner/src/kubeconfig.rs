@@ -28,7 +28,9 @@ pub struct KubeconfigFiles {
 /// The cluster was never started, its machine does not run, or a file cannot be written.
 pub fn update_context(tools: &Tools<'_>, profile: &Profile) -> Result<bool> {
     let (authorities, _) = Authorities::ensure(&profile.folder.pki(), &profile.spec)?;
-    let how = entry::EntryOptions { embed_certs: true, switch: true, namespace: None };
+    // Certificates stay where the entry has them: inside, or in files.
+    let embed_certs = !tools.kubeconfig.refers_to_files(profile.name().as_str())?;
+    let how = entry::EntryOptions { embed_certs, switch: true, namespace: None };
     Ok(entry::write(tools, profile, &authorities, &how)?.changed)
 }
 
@@ -72,6 +74,14 @@ impl KubeconfigFiles {
             .iter()
             .find_map(|(_, document)| document.server_of(context).map(str::to_owned));
         Ok((current, server))
+    }
+
+    /// Whether the entry of that name has its certificates in files of their own.
+    fn refers_to_files(&self, name: &str) -> Result<bool> {
+        let documents = self.read()?;
+        let mut clusters = documents.iter().flat_map(|(_, document)| &document.clusters);
+        let entry = clusters.find(|cluster| cluster.name == name);
+        Ok(entry.is_some_and(|entry| entry.cluster.certificate_authority.is_some()))
     }
 
     /// Puts the entry in; makes its context the current one if `switch`.

@@ -5,6 +5,7 @@ mod error;
 mod files;
 mod keys;
 mod openssh;
+mod packing;
 #[cfg(test)]
 pub(crate) mod scripted;
 mod session;
@@ -20,6 +21,7 @@ pub use files::{Payload, Upload, upload};
 pub use keys::SshKey;
 pub(crate) use keys::bare;
 pub use openssh::{known_hosts_line, ssh_arguments};
+pub(crate) use packing::Packing;
 pub use session::Ssh2;
 
 /// How long a command may take that only looks at or writes small things, even under emulation.

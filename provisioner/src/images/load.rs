@@ -12,7 +12,7 @@ use super::CTR;
 use super::archive::{Archive, DOCUMENT_MAX};
 use super::names::normalized;
 use crate::error::{ProvisionError, Result};
-use crate::shell::{QUICK, Shell, exec_with};
+use crate::shell::{Packing, QUICK, Shell, exec_with};
 use crate::work::run;
 
 /// How long the guest may be silent while it unpacks.
@@ -88,13 +88,19 @@ fn send(
     index: Option<&str>,
     known: &(dyn Fn(&str) -> bool + Sync),
 ) -> Result<crate::shell::Output> {
-    let (mut reader, writer) =
+    let (reader, writer) =
         io::pipe().map_err(|err| ProvisionError::state("make", "a pipe")(err))?;
+    let packing = Packing::best(shell)?;
+    let command = format!("{}{IMPORT}", packing.unpack());
     thread::scope(|scope| {
         // A write error is the reader gone: its own error says why.
         scope.spawn(move || write_tar(archive, index, known, writer));
-        let output = exec_with(shell, IMPORT, Some(&mut reader), UNPACK);
-        drop(reader);
+        let mut packed = packing
+            .pack(Box::new(reader))
+            .map_err(|err| ProvisionError::state("pack", "the archive")(err))?;
+        // The reader is gone before the thread is waited for, so that it never waits for the reader.
+        let output = exec_with(shell, &command, Some(&mut *packed), UNPACK);
+        drop(packed);
         Ok(output?)
     })
 }
@@ -226,7 +232,7 @@ mod tests {
     }
 
     fn sent(guest: &ScriptedGuest) -> Vec<String> {
-        let bytes = guest.last_input();
+        let bytes = zstd::decode_all(guest.last_input().as_slice()).unwrap();
         let mut tar = tar::Archive::new(bytes.as_slice());
         let names = tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
         names.map(|path| path.display().to_string()).collect()

@@ -2,7 +2,7 @@
 //! the service says that it is ready, or when it fails; nobody polls.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -26,9 +26,9 @@ pub(crate) struct NodeAnswer {
 }
 
 pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
-    let waited = node.left();
-    let wait = format!("timeout {} systemctl start {SERVICE}", waited.as_secs());
-    let output = exec(node.shell(), &wait, waited + Duration::from_secs(30))?;
+    let (begin, left) = (Instant::now(), node.left());
+    let wait = format!("timeout {} systemctl start {SERVICE}", left.as_secs());
+    let output = exec(node.shell(), &wait, left + Duration::from_secs(30))?;
     if output.exit == 0 {
         return Ok(Outcome::Changed);
     }
@@ -42,8 +42,8 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     Err(ProvisionError::NotReady {
         what: if answer.api { "node" } else { "API server" },
         machine: node.node.name.clone(),
-        waited,
-        reasons: answer.reasons.into_iter().map(|(part, why)| format!("{part}: {why}")).collect(),
+        waited: begin.elapsed(),
+        reasons,
         journal: journal.stdout,
     })
 }

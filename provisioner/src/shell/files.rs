@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::digest::sha256_of;
-use super::{QUICK, Shell, SshError, exec, exec_with, quote};
+use super::{Packing, QUICK, Shell, SshError, exec, exec_with, quote};
 use crate::report::Outcome;
 
 /// More than this travels compressed, if the guest can unpack it.
@@ -94,18 +94,14 @@ pub fn upload(shell: &mut dyn Shell, machine: &str, files: &[Upload]) -> Result<
         return Ok(Outcome::Unchanged);
     }
     let total: u64 = missing.iter().map(|wanted| wanted.length).sum();
-    let packed = total > COMPRESS_FROM && exec(shell, "command -v zstd", QUICK)?.exit == 0;
-    let command = receive_command(&missing, packed);
+    let packing = if total > COMPRESS_FROM { Packing::best(shell)? } else { Packing::Plain };
+    let command = receive_command(&missing, packing);
     let mut bytes: Box<dyn Read> = Box::new(io::empty());
     for wanted in &missing {
         bytes = Box::new(bytes.chain(wanted.file.payload.open().map_err(local)?));
     }
-    let output = if packed {
-        let mut compressed = zstd::stream::read::Encoder::new(bytes, 3).map_err(local)?;
-        exec_with(shell, &command, Some(&mut compressed), PATIENCE)?
-    } else {
-        exec_with(shell, &command, Some(&mut *bytes), PATIENCE)?
-    };
+    let mut packed = packing.pack(bytes).map_err(local)?;
+    let output = exec_with(shell, &command, Some(&mut *packed), PATIENCE)?;
     if output.exit == 0 {
         return Ok(Outcome::Changed);
     }
@@ -142,7 +138,7 @@ fn understand(text: &str) -> BTreeMap<String, (String, u32)> {
     found
 }
 
-fn receive_command(files: &[Wanted<'_>], packed: bool) -> String {
+fn receive_command(files: &[Wanted<'_>], packing: Packing) -> String {
     let new = |wanted: &Wanted| quote(&format!("{}.new", wanted.file.path));
     let all_new = files.iter().map(new).collect::<Vec<_>>().join(" ");
     let folders: BTreeSet<String> = files
@@ -153,7 +149,7 @@ fn receive_command(files: &[Wanted<'_>], packed: bool) -> String {
     let folders = folders.into_iter().collect::<Vec<_>>().join(" ");
 
     let mut script = format!("set -e; umask 077; mkdir -p {folders}\n");
-    script.push_str(if packed { "zstd -dcq | {\n" } else { "{\n" });
+    let _ = writeln!(script, "{}{{", packing.unpack());
     for wanted in files {
         let _ = writeln!(script, "head -c {} > {}", wanted.length, new(wanted));
     }
@@ -235,6 +231,6 @@ mod tests {
             mv -f /etc/a.new /etc/a
             mv -f '/x y/b.new' '/x y/b'
         "#]]
-        .assert_eq(&receive_command(&wanted, true));
+        .assert_eq(&receive_command(&wanted, Packing::Zstd));
     }
 }

@@ -103,7 +103,7 @@ impl Shell for ScriptedGuest {
 
 impl Inside {
     fn run(&mut self, command: &str, input: Vec<u8>) -> (i32, String) {
-        if command == "command -v zstd" {
+        if command.starts_with("command -v zstd") {
             return (0, "/usr/bin/zstd\n".to_owned());
         }
         if command.starts_with("sha256sum -- ") {
