@@ -2,7 +2,7 @@
 //! the service says that it is ready, or when it fails; nobody polls.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -12,9 +12,6 @@ use crate::error::{ProvisionError, Result};
 use crate::report::Outcome;
 use crate::shell::{QUICK, exec};
 use crate::work::NodeWork;
-
-/// Exit code of `timeout` when time was up.
-const TIMED_OUT: i32 = 124;
 
 /// What `minik-node status` prints.
 #[derive(Debug, Default, Deserialize)]
@@ -27,15 +24,24 @@ pub(crate) struct NodeAnswer {
 
 pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     let (begin, left) = (Instant::now(), node.left());
-    let wait = format!("timeout {} systemctl start {SERVICE}", left.as_secs());
-    let output = exec(node.shell(), &wait, left + Duration::from_secs(30))?;
+    let seconds = left.as_secs();
+    // Starting waits for a service that starts; asking, for a node that was ready and is not now.
+    let wait = format!(
+        "timeout {seconds} systemctl start {SERVICE} && {NODE_BINARY} status --wait {seconds}s"
+    );
+    let output = exec(node.shell(), &wait, 2 * left + QUICK)?;
     if output.exit == 0 {
-        return Ok(Outcome::Changed);
+        return Ok(Outcome::Unchanged);
     }
     let answer = ask(node)?;
     // Not everything was asked for.
-    if output.exit == TIMED_OUT && answer.api && !node.work.options.wait.nodes {
-        return Ok(Outcome::Changed);
+    if answer.api && !node.work.options.wait.nodes {
+        return Ok(Outcome::Unchanged);
+    }
+    let mut reasons: Vec<String> =
+        answer.reasons.into_iter().map(|(part, why)| format!("{part}: {why}")).collect();
+    if begin.elapsed() < left && !answer.api {
+        reasons.push("the service failed".to_owned());
     }
     let journal =
         exec(node.shell(), &format!("journalctl -u {SERVICE} -n 30 --no-pager -o cat"), QUICK)?;
