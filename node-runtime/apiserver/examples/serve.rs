@@ -86,6 +86,7 @@ fn write_kubeconfig(pki: &Path, path: &Path, address: SocketAddr) -> Outcome<()>
         },
         namespace: None,
     });
+    config.current_context = "minik".to_owned();
     std::fs::write(path, config.to_yaml()?)?;
     Ok(())
 }

@@ -10,8 +10,10 @@ use serde_json::Value;
 
 use crate::body::{self, Body, ReadError};
 use crate::call::Call;
+use crate::protobuf;
 
-const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml"];
+const OBJECT_TYPES: &[&str] =
+    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const PATCH_TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -34,11 +36,36 @@ fn media_type(headers: &HeaderMap) -> &str {
     value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
-fn content_type(headers: &HeaderMap) -> Result<ContentType, Status> {
+/// How the body of an object is written.
+#[derive(Clone, Copy, Debug)]
+enum Wire {
+    Text(ContentType),
+    Protobuf,
+}
+
+fn wire(headers: &HeaderMap) -> Result<Wire, Status> {
     match media_type(headers) {
-        "" | "application/json" | "*/*" => Ok(ContentType::Json),
-        "application/yaml" | "application/x-yaml" => Ok(ContentType::Yaml),
+        "" | "application/json" | "*/*" => Ok(Wire::Text(ContentType::Json)),
+        "application/yaml" | "application/x-yaml" => Ok(Wire::Text(ContentType::Yaml)),
+        "application/vnd.kubernetes.protobuf" => Ok(Wire::Protobuf),
         _ => Err(Status::unsupported_media_type(OBJECT_TYPES)),
+    }
+}
+
+fn decode_as(
+    resource: &Resource,
+    bytes: &[u8],
+    wire: Wire,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>), Status> {
+    match wire {
+        Wire::Text(content) => decode::decode(resource, bytes, content, validation),
+        Wire::Protobuf => {
+            let mut value = protobuf::decode(&resource.schema, bytes)
+                .map_err(|error| Status::bad_request(error.to_string()))?;
+            let warnings = decode::conform(resource, &mut value, validation)?;
+            Ok((value, warnings))
+        }
     }
 }
 
@@ -53,10 +80,10 @@ pub(crate) async fn object(
     resource: &Resource,
     request: Request<Body>,
 ) -> Result<Value, Status> {
-    let content = content_type(request.headers())?;
+    let wire = wire(request.headers())?;
     let validation = validation(call)?;
     let bytes = bytes(request).await?;
-    let (value, warnings) = decode::decode(resource, &bytes, content, validation)?;
+    let (value, warnings) = decode_as(resource, &bytes, wire, validation)?;
     warnings.into_iter().for_each(|text| call.warn(text));
     Ok(value)
 }
@@ -66,12 +93,12 @@ pub(crate) async fn optional(
     resource: &Resource,
     request: Request<Body>,
 ) -> Result<Option<Value>, Status> {
-    let content = content_type(request.headers());
+    let wire = wire(request.headers());
     let bytes = bytes(request).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
-    let (value, _) = decode::decode(resource, &bytes, content?, FieldValidation::Ignore)?;
+    let (value, _) = decode_as(resource, &bytes, wire?, FieldValidation::Ignore)?;
     Ok(Some(value))
 }
 

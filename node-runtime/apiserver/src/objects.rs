@@ -36,6 +36,7 @@ pub(crate) fn key(resource: &Resource, namespace: &str, name: &str) -> String {
 /// The object of stored bytes, in the version of `resource`, with its resource version.
 pub(crate) fn read(resource: &Resource, bytes: &[u8], revision: Revision) -> Value {
     let mut value: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    convert(&mut value, resource, Direction::FromStorage);
     let metadata = object::metadata_mut(&mut value);
     metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
     value
@@ -43,6 +44,7 @@ pub(crate) fn read(resource: &Resource, bytes: &[u8], revision: Revision) -> Val
 
 /// The bytes to store for `value`.
 pub(crate) fn write(resource: &Resource, mut value: Value) -> Bytes {
+    convert(&mut value, resource, Direction::ToStorage);
     object::remove(&mut value, &["metadata", "resourceVersion"]);
     object::remove(&mut value, &["metadata", "selfLink"]);
     let Value::Object(mut fields) = value else { return Bytes::new() };
@@ -54,6 +56,29 @@ pub(crate) fn write(resource: &Resource, mut value: Value) -> Bytes {
     }
     ordered.append(&mut fields);
     serde_json::to_vec(&ordered).unwrap_or_default().into()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    FromStorage,
+    ToStorage,
+}
+
+/// Converts between the version that is served and the one that is stored.
+fn convert(value: &mut Value, served: &Resource, direction: Direction) {
+    if served.is_storage_version() {
+        return;
+    }
+    let storage = &served.storage;
+    let stored =
+        minik_api::kinds().by_resource(&storage.group, &storage.version, &storage.plural);
+    let converted = match (stored, direction) {
+        (Some(stored), Direction::FromStorage) => minik_api::convert(value, stored, served),
+        (Some(stored), Direction::ToStorage) => minik_api::convert(value, served, stored),
+        (None, _) => Ok(()),
+    };
+    // The table promises a conversion between the versions of one stored kind.
+    debug_assert!(converted.is_ok(), "{converted:?}");
 }
 
 /// How the copy of an object begins.

@@ -1,7 +1,10 @@
 //! What is served besides resources: health, version, discovery, OpenAPI, keys.
 
+use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use minik_api::discovery::{self, AggregatedVersion};
+use minik_api::openapi;
 use minik_meta::Status;
 use serde_json::{Value, json};
 
@@ -21,14 +24,16 @@ pub(crate) fn serve(
         Page::Health { probe, check } => health(core, probe, check.as_deref(), headers),
         Page::Version => Ok(json(&version())),
         Page::Metrics => Ok(metrics(core)),
-        Page::OpenApiV2 => Ok(tagged(headers, crate::shim::openapi::v2())),
+        Page::OpenApiV2 => {
+            let etag = format!("\"{}\"", openapi::hash("v2"));
+            Ok(tagged(headers, &etag, "application/json", || openapi::v2([])))
+        }
         Page::OpenApiV3 { group_version: None } => {
-            Ok(tagged(headers, crate::shim::openapi::v3_index()))
+            let entries = openapi::v3_entries();
+            let entries = entries.iter().map(|(path, hash)| (path.as_str(), hash.as_str()));
+            Ok(json(&openapi::v3_index(entries)))
         }
-        Page::OpenApiV3 { group_version: Some(path) } => {
-            let document = crate::shim::openapi::v3_group(path);
-            document.map(|document| tagged(headers, document)).ok_or_else(Status::not_found_path)
-        }
+        Page::OpenApiV3 { group_version: Some(path) } => openapi_v3(core, path, headers),
         Page::OpenIdConfiguration => {
             let uri = format!("{}/openid/v1/jwks", core.tokens.issuer());
             Ok(json(&core.tokens.openid_configuration(&uri)))
@@ -140,38 +145,105 @@ fn metrics(core: &Core) -> Response<Body> {
     respond::bytes(StatusCode::OK, kind, core.metrics.render(&core.store).into())
 }
 
-/// A prebuilt document with its tag; clients that have it get 304.
-fn tagged(headers: &HeaderMap, document: &crate::shim::Document) -> Response<Body> {
-    let same = headers.get(IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == document.etag.as_bytes());
-    let mut response = match same {
-        true => {
-            let mut response = Response::new(body::empty());
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
-        }
-        false => {
-            let kind = HeaderValue::from_str(&document.content_type);
-            let kind = kind.unwrap_or(HeaderValue::from_static("application/json"));
-            respond::bytes(StatusCode::OK, kind, document.bytes.clone())
-        }
+/// A document with its tag; clients that have it already get 304.
+fn tagged(headers: &HeaderMap, etag: &str, content_type: &str, make: impl FnOnce() -> Bytes) -> Response<Body> {
+    let known = headers.get(IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
+    let mut response = if known == Some(etag) {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let kind = HeaderValue::from_str(content_type);
+        let kind = kind.unwrap_or(HeaderValue::from_static("application/json"));
+        respond::bytes(StatusCode::OK, kind, make())
     };
-    if let Ok(tag) = HeaderValue::from_str(&document.etag) {
+    if let Ok(tag) = HeaderValue::from_str(etag) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
 }
 
+/// The document of one group version, `api/v1` or `apis/apps/v1`.
+fn openapi_v3(core: &Core, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let (group, version) = match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["api", version] => (String::new(), (*version).to_owned()),
+        ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
+        _ => return Err(Status::not_found_path()),
+    };
+    if core.kinds.table().in_version(&group, &version).next().is_none() {
+        return Err(Status::not_found_path());
+    }
+    let etag = format!("\"{}\"", openapi::hash(path));
+    let make = || openapi::v3_group(&group, &version).unwrap_or_default();
+    Ok(tagged(headers, &etag, "application/json", make))
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 /// Discovery: aggregated for clients that ask for it, else one document per level.
 fn discovery(core: &Core, page: &Page, headers: &HeaderMap) -> Result<Response<Body>, Status> {
-    let _ = (headers, negotiate::clauses(headers));
-    let found = match page {
-        Page::Legacy => Some(crate::shim::discovery::versions(&core.config.advertise_address.to_string())),
-        Page::Groups => Some(crate::shim::discovery::groups(core.kinds.table())),
-        Page::Group { group } => crate::shim::discovery::group(core.kinds.table(), group),
-        Page::Resources { group, version } => {
-            crate::shim::discovery::resources(core.kinds.table(), group, version)
+    let table = core.kinds.table();
+    let server = format!("{}:{}", core.config.advertise_address, core.config.advertise_port);
+    let value = match page {
+        Page::Legacy | Page::Groups => {
+            if let Some(form) = aggregated_form(headers) {
+                return Ok(aggregated(core, page, form, headers));
+            }
+            match page {
+                Page::Legacy => discovery::core_versions(&server),
+                _ => discovery::group_list(table.groups()),
+            }
         }
-        _ => None,
+        Page::Group { group: name } => {
+            let found = table.groups().iter().find(|group| group.name == *name);
+            discovery::group(found.ok_or_else(Status::not_found_path)?)
+        }
+        Page::Resources { group, version } => {
+            let mut resources = table.in_version(group, version).peekable();
+            resources.peek().ok_or_else(Status::not_found_path)?;
+            discovery::resource_list(group, version, resources)
+        }
+        _ => return Err(Status::not_found_path()),
     };
-    found.map(|value| json(&value)).ok_or_else(Status::not_found_path)
+    Ok(json(&value))
+}
+
+/// The first form of aggregated discovery the client takes, if it prefers that to the old one.
+fn aggregated_form(headers: &HeaderMap) -> Option<AggregatedVersion> {
+    let clauses = negotiate::clauses(headers);
+    let clause = clauses.iter().find(|clause| clause.media_type == "application/json")?;
+    if clause.parameter("as") != "APIGroupDiscoveryList" {
+        return None;
+    }
+    match (clause.parameter("g"), clause.parameter("v")) {
+        ("apidiscovery.k8s.io", "v2") => Some(AggregatedVersion::V2),
+        ("apidiscovery.k8s.io", "v2beta1") => Some(AggregatedVersion::V2Beta1),
+        _ => None,
+    }
+}
+
+fn aggregated(
+    core: &Core,
+    page: &Page,
+    form: AggregatedVersion,
+    headers: &HeaderMap,
+) -> Response<Body> {
+    let table = core.kinds.table();
+    let legacy = *page == Page::Legacy;
+    let groups = table.groups().iter().filter(|group| group.name.is_empty() == legacy);
+    let resources: Vec<_> = table.all().iter().collect();
+    let list = respond::write_json(&discovery::aggregated(form, groups, &resources));
+    let content_type = format!(
+        "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList",
+        form.as_str()
+    );
+    let etag = format!("\"{:016X}\"", hash(&list));
+    let mut response = tagged(headers, &etag, &content_type, || list);
+    response.headers_mut().insert(http::header::VARY, HeaderValue::from_static("Accept"));
+    response
 }

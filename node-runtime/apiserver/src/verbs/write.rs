@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use minik_api::{Resource, default};
+use minik_api::{Resource, default, strategy};
 use minik_meta::{Status, names, object, time};
 use minik_store::{Durability, Expect, Op, Revision, StoreError, Write};
 use serde_json::Value;
@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::admission;
 use crate::call::Call;
 use crate::objects;
-use crate::shim::strategy;
 
 /// Makes the wanted state of an object from its current one. Pure: it may be called again.
 pub(crate) type Change<'a> =
