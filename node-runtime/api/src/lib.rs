@@ -7,17 +7,22 @@
 //! The way of a write: [`decode()`] → [`default()`] → [`strategy::prepare_create`] →
 //! [`strategy::validate`]; of a patch: [`patch`] → [`conform`] → [`default()`] → …
 
+pub mod convert;
 pub mod decode;
 mod defaults;
+pub mod discovery;
 pub mod fields;
 pub mod kinds;
+pub mod openapi;
 pub mod patch;
 pub mod resource;
+pub mod scale;
 pub mod schema;
 pub mod strategy;
 pub mod table;
 mod validate;
 
+pub use convert::convert;
 pub use decode::{ContentType, FieldValidation, Warnings, conform, decode, decode_any};
 pub use defaults::default;
 pub use kinds::{KindTable, kinds};

@@ -17,8 +17,10 @@ const NOT_ENFORCED: &[(&str, &str)] = &[
     ("EndpointPort", "port"),
     ("EphemeralContainer", "name"),
     ("Event", "involvedObject"),
+    ("HTTPHeader", "value"),
     ("NodeSelectorRequirement", "key"),
     ("Preconditions", "uid"),
+    ("Sysctl", "value"),
 ];
 
 /// Packages whose required fields are enforced by rules of their own only.
