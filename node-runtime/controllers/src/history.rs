@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::Resource;
-use minik_reconcile::{Change, KeyOf};
+use minik_reconcile::Change;
 use serde_json::{Value, json};
 
 use crate::owned::controller_ref;

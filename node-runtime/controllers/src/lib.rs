@@ -4,6 +4,7 @@
 //! of each kind, and each writes through the API with its own identity. [`run`] starts those of
 //! [`CONTROLLERS`].
 
+mod daemon_set;
 mod deployment;
 mod endpoints;
 mod garbage;
@@ -73,6 +74,7 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (endpoints::legacy::NAME, endpoints::legacy::start),
     (deployment::NAME, deployment::start),
     (replica_set::NAME, replica_set::start),
+    (daemon_set::NAME, daemon_set::start),
     (node::addresses::NAME, node::addresses::start),
     (node::lifecycle::NAME, node::lifecycle::start),
     (node::eviction::NAME, node::eviction::start),
