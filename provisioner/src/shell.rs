@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::SshError;
-pub(crate) use files::Wanted;
 pub use files::{Payload, Upload, upload};
+pub(crate) use files::{Wanted, bring};
 pub use keys::SshKey;
 pub(crate) use keys::bare;
 pub use openssh::{known_hosts_line, ssh_arguments};

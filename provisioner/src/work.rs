@@ -8,6 +8,7 @@ use minik_spec::{Change, NodeSpec};
 
 use crate::certificates::Authorities;
 use crate::error::{ProvisionError, Result};
+use crate::report::Outcome;
 use crate::shell::{self, Output, Shell, Target, Upload, Wanted};
 use crate::start::StartOptions;
 use crate::state::Profile;
@@ -27,9 +28,17 @@ pub(crate) struct Work<'a> {
     pub(crate) context_switched: bool,
     pub(crate) api_url: String,
     /// Digest of the node binary: the same for all nodes, and it takes a while.
-    pub(crate) binary: OnceLock<(Upload, String)>,
+    pub(crate) binary: OnceLock<Program>,
     /// When the phase that runs now must be over.
     pub(crate) deadline: Instant,
+}
+
+/// The program for the guest, digested.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) file: Upload,
+    pub(crate) digest: String,
+    pub(crate) length: u64,
 }
 
 /// One node while it is started.
@@ -80,14 +89,20 @@ impl NodeWork<'_, '_> {
     }
 
     /// Brings files into the guest, and remembers them as part of what the service must run with.
-    pub(crate) fn upload(&mut self, files: &[Upload]) -> Result<crate::report::Outcome> {
+    pub(crate) fn upload(&mut self, files: &[Upload]) -> Result<Outcome> {
+        let mut wanted = Vec::new();
         for file in files {
-            let wanted = Wanted::new(file)
-                .map_err(ProvisionError::state("read", std::path::Path::new(&file.path)))?;
-            self.generation.push(wanted.digest);
+            let path = std::path::Path::new(&file.path);
+            wanted.push(Wanted::new(file).map_err(ProvisionError::state("read", path))?);
         }
+        self.bring(wanted)
+    }
+
+    /// [`NodeWork::upload`] for files whose digests are known.
+    pub(crate) fn bring(&mut self, wanted: Vec<Wanted<'_>>) -> Result<Outcome> {
+        self.generation.extend(wanted.iter().map(|wanted| wanted.digest.clone()));
         let machine = self.node.name.clone();
-        Ok(shell::upload(self.shell(), &machine, files)?)
+        Ok(shell::bring(self.shell(), &machine, wanted)?)
     }
 }
 

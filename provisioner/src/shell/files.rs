@@ -40,11 +40,12 @@ pub struct Upload {
     pub payload: Payload,
 }
 
-/// A file with what is known about its bytes.
+/// A file with what is known about its bytes, for those who need to know it before the guest does.
+#[derive(Clone)]
 pub(crate) struct Wanted<'a> {
     pub(crate) file: &'a Upload,
     pub(crate) digest: String,
-    length: u64,
+    pub(crate) length: u64,
 }
 
 impl Payload {
@@ -78,14 +79,28 @@ impl<'a> Wanted<'a> {
 /// # Errors
 /// The connection, or what the guest says about the files.
 pub fn upload(shell: &mut dyn Shell, machine: &str, files: &[Upload]) -> Result<Outcome, SshError> {
-    let local = |source| SshError::Broken {
-        machine: machine.to_owned(),
+    let wanted = files.iter().map(Wanted::new).collect::<io::Result<_>>();
+    let wanted: Vec<Wanted> = wanted.map_err(unreadable(machine))?;
+    bring(shell, machine, wanted)
+}
+
+fn unreadable(machine: &str) -> impl Fn(io::Error) -> SshError {
+    let machine = machine.to_owned();
+    move |source| SshError::Broken {
+        machine: machine.clone(),
         doing: "reading what goes into the guest".to_owned(),
         source,
-    };
-    let wanted: Vec<Wanted> =
-        files.iter().map(Wanted::new).collect::<io::Result<_>>().map_err(local)?;
-    let there = look(shell, files)?;
+    }
+}
+
+/// [`upload`] for files whose digests are known.
+pub(crate) fn bring(
+    shell: &mut dyn Shell,
+    machine: &str,
+    wanted: Vec<Wanted<'_>>,
+) -> Result<Outcome, SshError> {
+    let local = unreadable(machine);
+    let there = look(shell, &wanted)?;
     let is_missing = |wanted: &Wanted| {
         there.get(wanted.file.path.as_str()) != Some(&(wanted.digest.clone(), wanted.file.mode))
     };
@@ -98,9 +113,9 @@ pub fn upload(shell: &mut dyn Shell, machine: &str, files: &[Upload]) -> Result<
     let command = receive_command(&missing, packing);
     let mut bytes: Box<dyn Read> = Box::new(io::empty());
     for wanted in &missing {
-        bytes = Box::new(bytes.chain(wanted.file.payload.open().map_err(local)?));
+        bytes = Box::new(bytes.chain(wanted.file.payload.open().map_err(&local)?));
     }
-    let mut packed = packing.pack(bytes).map_err(local)?;
+    let mut packed = packing.pack(bytes).map_err(&local)?;
     let output = exec_with(shell, &command, Some(&mut *packed), PATIENCE)?;
     if output.exit == 0 {
         return Ok(Outcome::Changed);
@@ -113,9 +128,9 @@ pub fn upload(shell: &mut dyn Shell, machine: &str, files: &[Upload]) -> Result<
 /// Digest and mode of each file that is there.
 fn look(
     shell: &mut dyn Shell,
-    files: &[Upload],
+    files: &[Wanted<'_>],
 ) -> Result<BTreeMap<String, (String, u32)>, SshError> {
-    let paths: Vec<String> = files.iter().map(|file| quote(&file.path)).collect();
+    let paths: Vec<String> = files.iter().map(|wanted| quote(&wanted.file.path)).collect();
     let paths = paths.join(" ");
     let command =
         format!("sha256sum -- {paths} 2>/dev/null; stat -c '%a %n' -- {paths} 2>/dev/null; true");
