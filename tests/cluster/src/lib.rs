@@ -1,1 +1,1 @@
-//! minik-cluster: not written yet.
+//! Whole control planes in one process, asked the questions that users ask: see `tests/`.
