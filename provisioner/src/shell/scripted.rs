@@ -136,12 +136,18 @@ impl Inside {
             node.enabled = true;
             node.running = on_disk;
             node.restarts += 1;
-        } else if command.starts_with("systemctl is-enabled") {
-            let enabled = if node.enabled { "enabled" } else { "not-found" };
-            return match &node.running {
-                Some(generation) => format!("{enabled}\nactive\n{generation}\n"),
-                None => format!("{enabled}\ninactive\n"),
+        } else if command.starts_with("systemctl start --no-block") {
+            node.running = on_disk;
+        } else if command.starts_with("systemctl show") {
+            let enabled = if node.enabled { "enabled" } else { "" };
+            let (state, generation) = match &node.running {
+                Some(generation) => ("active", generation.as_str()),
+                None => ("inactive", ""),
             };
+            return format!(
+                "ActiveState={state}\nUnitFileState={enabled}\nNeedDaemonReload=no\n\
+                 Generation={generation}\n"
+            );
         } else if command.contains("minik-node status") {
             let up = node.running.is_some();
             return format!("{{\"api\":{up},\"node\":{up},\"reasons\":{{}}}}");
