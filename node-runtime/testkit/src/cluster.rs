@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use kube::Client;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, Client};
 use minik_apiserver::{ApiServer, BuildError, InProcess, Secrets, User};
 use minik_client::{connect, identity};
 use minik_pki::{Ca, LeafRequest, PkiError};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::hollow::HollowNode;
+use crate::wait::until;
 
 const VALIDITY: Duration = Duration::from_secs(24 * 3600);
 
@@ -108,6 +110,9 @@ impl Cluster {
         cluster.running.spawn(minik_controllers::run(controllers, clients, stop.clone()));
         let scheduler = cluster.client(identity::SCHEDULER);
         cluster.running.spawn(minik_scheduler::run(scheduler, stop));
+        // Pods are refused before that.
+        let accounts: Api<ServiceAccount> = Api::namespaced(cluster.admin(), "default");
+        until(&accounts, "default", "pods have an account to run as", |_| true).await;
         Ok(cluster)
     }
 
@@ -173,7 +178,10 @@ fn log_to_stderr() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(false);
         let _ = log.try_init();
     });
 }
