@@ -20,6 +20,7 @@ mod replica_set;
 mod root_ca;
 mod service_account;
 mod share;
+mod stateful_set;
 mod wiring;
 
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (deployment::NAME, deployment::start),
     (replica_set::NAME, replica_set::start),
     (daemon_set::NAME, daemon_set::start),
+    (stateful_set::NAME, stateful_set::start),
     (node::addresses::NAME, node::addresses::start),
     (node::lifecycle::NAME, node::lifecycle::start),
     (node::eviction::NAME, node::eviction::start),
