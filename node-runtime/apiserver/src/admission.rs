@@ -50,7 +50,7 @@ pub(crate) fn mutate_update(
 
 /// Refuses a new, valid object.
 pub(crate) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
-    namespace::must_be_open(call)?;
+    namespace::must_be_open(call, object)?;
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
     escalation::check(call, None, object)

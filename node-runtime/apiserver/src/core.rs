@@ -1,7 +1,6 @@
 //! What all requests share: the store, the kinds, who may do what, and the way to the kubelets.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use minik_store::Store;
 use rustls::ClientConfig;
@@ -29,7 +28,6 @@ pub(crate) struct Core {
     pub(crate) kubelet_tls: Arc<ClientConfig>,
     /// How to talk to pods and services that serve TLS.
     pub(crate) pod_tls: Arc<ClientConfig>,
-    pub(crate) started: Instant,
     draining: CancellationToken,
 }
 
@@ -48,7 +46,6 @@ impl Core {
             metrics: Metrics::default(),
             kubelet_tls: Arc::new(kubelet_tls),
             pod_tls: Arc::new(tls::unverified_client_config()?),
-            started: Instant::now(),
             draining: CancellationToken::new(),
             config,
             store,

@@ -12,16 +12,17 @@ use crate::body::{self, Body};
 use crate::core::Core;
 use crate::negotiate::{self, Format};
 use crate::respond;
-use crate::route::Page;
+use crate::route::{Page, Query};
 
 pub(crate) fn serve(
     core: &Core,
     page: &Page,
+    query: &Query,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Status> {
     match page {
         Page::Index => Ok(json(&index(core))),
-        Page::Health { probe, check } => health(core, probe, check.as_deref(), headers),
+        Page::Health { probe, check } => health(core, probe, check.as_deref(), query),
         Page::Version => Ok(json(&version())),
         Page::Metrics => Ok(metrics(core)),
         Page::OpenApiV2 => {
@@ -110,7 +111,7 @@ fn health(
     core: &Core,
     probe: &str,
     check: Option<&str>,
-    headers: &HeaderMap,
+    query: &Query,
 ) -> Result<Response<Body>, Status> {
     let checks = checks(core, probe);
     if let Some(name) = check {
@@ -119,7 +120,7 @@ fn health(
         return Ok(verdict(*good, "ok".to_owned()));
     }
     let good = checks.iter().all(|(_, good)| *good);
-    let verbose = headers.get("x-minik-verbose").is_some();
+    let verbose = query.get("verbose").is_some();
     if good && !verbose {
         return Ok(verdict(true, "ok".to_owned()));
     }

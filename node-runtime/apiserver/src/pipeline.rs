@@ -84,7 +84,7 @@ async fn serve(
     authorize(core, &user, action, &request, &query)?;
 
     match action {
-        Action::Page(page) => pages::serve(core, page, request.headers()),
+        Action::Page(page) => pages::serve(core, page, &query, request.headers()),
         Action::Resource(verb, target) => {
             let call = Call::new(Arc::clone(core), user, *verb, target.clone(), query, &request)?;
             if call.is_long_running() {

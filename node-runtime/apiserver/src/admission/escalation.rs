@@ -1,7 +1,7 @@
 //! Roles and bindings may only grant what their writer holds, unless they may `escalate` or
 //! `bind`.
 
-use minik_meta::Status;
+use minik_meta::{Status, object};
 use serde_json::Value;
 
 use crate::authz::escalation::{message, missing};
@@ -23,6 +23,7 @@ pub(super) fn check(call: &Call, old: Option<&Value>, new: &Value) -> Result<(),
 }
 
 fn check_role(call: &Call, old: Option<&Value>, new: &Value) -> Result<(), Status> {
+    let name = object::name(new);
     let same = |field: &str| old.is_some_and(|old| old[field] == new[field]);
     if (same("rules") && same("aggregationRule")) || may(call, "escalate", &call.target.resource) {
         return Ok(());
@@ -36,9 +37,9 @@ fn check_role(call: &Call, old: Option<&Value>, new: &Value) -> Result<(), Statu
             resources: everything,
             ..PolicyRule::default()
         };
-        check_held(call, &[all])?;
+        check_held(call, name, &[all])?;
     }
-    check_held(call, &rules_of(new))
+    check_held(call, name, &rules_of(new))
 }
 
 fn check_binding(call: &Call, old: Option<&Value>, new: &Value) -> Result<(), Status> {
@@ -55,16 +56,16 @@ fn check_binding(call: &Call, old: Option<&Value>, new: &Value) -> Result<(), St
         let resource = minik_meta::GroupResource::new(GROUP, resource);
         return Err(Status::not_found(&resource, &role.name));
     };
-    check_held(call, &rules)
+    check_held(call, object::name(new), &rules)
 }
 
-fn check_held(call: &Call, wanted: &[PolicyRule]) -> Result<(), Status> {
+fn check_held(call: &Call, name: &str, wanted: &[PolicyRule]) -> Result<(), Status> {
     let held = call.core.authorizer.rules(&call.user, &call.target.namespace);
     let missing = missing(&held, wanted);
     if missing.is_empty() {
         return Ok(());
     }
-    Err(super::forbidden(call, &call.target.name, message(&call.user, &missing)))
+    Err(super::forbidden(call, name, message(&call.user, &missing)))
 }
 
 fn may(call: &Call, verb: &str, resource: &str) -> bool {

@@ -20,7 +20,7 @@ pub(super) fn label(call: &Call, object: &mut Value) {
 }
 
 /// Refuses to create something in a namespace that is missing or on its way out.
-pub(super) fn must_be_open(call: &Call) -> Result<(), Status> {
+pub(super) fn must_be_open(call: &Call, object: &Value) -> Result<(), Status> {
     let namespace = &call.target.namespace;
     // Reviews do not create anything.
     let review = call.target.group == "authorization.k8s.io";
@@ -37,7 +37,7 @@ pub(super) fn must_be_open(call: &Call) -> Result<(), Status> {
     let why = format!(
         "unable to create new content in namespace {namespace} because it is being terminated"
     );
-    let mut status = super::forbidden(call, &call.target.name, why);
+    let mut status = super::forbidden(call, object::name(object), why);
     let details: &mut Details = status.details.get_or_insert_default();
     details.causes.push(Cause {
         reason: "NamespaceTerminating".to_owned(),

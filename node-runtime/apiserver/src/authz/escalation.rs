@@ -77,11 +77,17 @@ fn covers(held: &PolicyRule, wanted: &PolicyRule) -> bool {
 pub(crate) fn message(user: &crate::user::User, missing: &[PolicyRule]) -> String {
     let rules: Vec<String> = missing.iter().map(compact).collect();
     format!(
-        "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
+        "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
         user.name,
-        user.groups,
+        list(&user.groups),
         rules.join("\n")
     )
+}
+
+/// A list as upstream prints it: `["a" "b"]`.
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("[{}]", quoted.join(" "))
 }
 
 fn compact(rule: &PolicyRule) -> String {

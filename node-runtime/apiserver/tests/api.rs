@@ -1,0 +1,18 @@
+//! The API server from outside: requests in process, over TLS, and with the real kubectl.
+
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/harness.rs"]
+mod harness;
+#[path = "api/kubectl.rs"]
+mod kubectl;
+#[path = "api/kubelet.rs"]
+mod kubelet;
+#[path = "api/lists.rs"]
+mod lists;
+#[path = "api/services.rs"]
+mod services;
+#[path = "api/watches.rs"]
+mod watches;
+#[path = "api/writes.rs"]
+mod writes;

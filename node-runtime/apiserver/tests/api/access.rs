@@ -1,0 +1,180 @@
+//! Who may do what: roles, escalation, kubelets, impersonation, tokens.
+
+use expect_test::expect;
+use minik_apiserver::User;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, MAPS, PODS, account, config_map, pod};
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+fn ann() -> User {
+    User::new("ann", ["dev"])
+}
+
+async fn grant(api: &Api, rules: Value) {
+    let role = json!({"metadata": {"name": "r"}, "rules": rules});
+    api.post(&format!("{RBAC}/namespaces/default/roles"), role).await.ok();
+    let binding = json!({
+        "metadata": {"name": "rb"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"}],
+    });
+    api.post(&format!("{RBAC}/namespaces/default/rolebindings"), binding).await.ok();
+}
+
+#[tokio::test]
+async fn a_role_counts_for_the_very_next_request() {
+    let api = Api::new().await;
+    let get = format!("GET {MAPS}");
+    expect![[r#"403 Forbidden: configmaps is forbidden: User "ann" cannot list resource "configmaps" in API group "" in the namespace "default""#]]
+        .assert_eq(&api.ask_as(ann(), &get, None, &[]).await.failure());
+    grant(&api, json!([{"verbs": ["list"], "apiGroups": [""], "resources": ["configmaps"]}])).await;
+    assert_eq!(api.ask_as(ann(), &get, None, &[]).await.code, 200);
+    let post = format!("POST {MAPS}");
+    assert_eq!(api.ask_as(ann(), &post, Some(config_map("a")), &[]).await.code, 403);
+    api.delete(&format!("{RBAC}/namespaces/default/rolebindings/rb")).await.ok();
+    assert_eq!(api.ask_as(ann(), &get, None, &[]).await.code, 403);
+}
+
+#[tokio::test]
+async fn nobody_grants_more_than_they_hold() {
+    let api = Api::new().await;
+    grant(
+        &api,
+        json!([
+            {"verbs": ["*"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]},
+            {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]},
+        ]),
+    )
+    .await;
+    let post = format!("POST {RBAC}/namespaces/default/roles");
+    let role = |name: &str, resource: &str| {
+        let rules = json!([{"verbs": ["get"], "apiGroups": [""], "resources": [resource]}]);
+        Some(json!({"metadata": {"name": name}, "rules": rules}))
+    };
+    // The star verb above includes `escalate` for roles, so it is taken away first.
+    let verbs = json!([{"op": "replace", "path": "/rules/0/verbs", "value": ["create", "get"]}]);
+    let patch = format!("PATCH {RBAC}/namespaces/default/roles/r");
+    let headers = [("content-type", "application/json-patch+json")];
+    api.ask_as(User::admin(), &patch, Some(verbs), &headers).await.ok();
+
+    api.ask_as(ann(), &post, role("held", "pods"), &[]).await.ok();
+    let refused = api.ask_as(ann(), &post, role("more", "secrets"), &[]).await;
+    expect![[r#"
+        403 Forbidden: roles.rbac.authorization.k8s.io "more" is forbidden: user "ann" (groups=["dev" "system:authenticated"]) is attempting to grant RBAC permissions not currently held:
+        {APIGroups:[""], Resources:["secrets"], Verbs:["get"]}"#]]
+    .assert_eq(&refused.failure());
+    let binding = json!({
+        "metadata": {"name": "up"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"}],
+    });
+    let post = format!("POST {RBAC}/namespaces/default/rolebindings");
+    assert_eq!(api.ask_as(ann(), &post, Some(binding), &[]).await.code, 403);
+}
+
+#[tokio::test]
+async fn a_kubelet_sees_what_its_pods_use() {
+    let api = Api::new().await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for name in ["mine", "other"] {
+        api.post(secrets, account(name)).await.ok();
+    }
+    let mut user_of_secret = pod("a");
+    user_of_secret["spec"]["volumes"] = json!([{"name": "s", "secret": {"secretName": "mine"}}]);
+    api.post(PODS, user_of_secret).await.ok();
+    let get = async |name: &str| {
+        let what = format!("GET {secrets}/{name}");
+        api.ask_as(User::node("n1"), &what, None, &[]).await
+    };
+    assert_eq!(get("mine").await.code, 403, "not bound to the node yet");
+    let target = json!({"target": {"kind": "Node", "name": "n1"}});
+    api.post(&format!("{PODS}/a/binding"), target).await.ok();
+    assert_eq!(get("mine").await.code, 200);
+    let refused = get("other").await.failure();
+    assert!(refused.ends_with("no relationship found between node 'n1' and this object"));
+    let node = json!({"metadata": {"name": "n2"}});
+    let other = api.ask_as(User::node("n1"), "POST /api/v1/nodes", Some(node), &[]).await;
+    assert_eq!(other.code, 403, "another node's object");
+}
+
+#[tokio::test]
+async fn acting_as_somebody_else_must_be_allowed() {
+    let api = Api::new().await;
+    let get = format!("GET {MAPS}");
+    let headers = [("impersonate-user", "ann"), ("impersonate-group", "dev")];
+    let as_ann = api.ask_as(User::admin(), &get, None, &headers).await;
+    assert!(as_ann.failure().contains(r#"User "ann" cannot list"#));
+    let refused = api.ask_as(ann(), &get, None, &[("impersonate-user", "bob")]).await;
+    expect![[r#"403 Forbidden: users "bob" is forbidden: User "ann" cannot impersonate resource "users" in API group "" at the cluster scope"#]]
+        .assert_eq(&refused.failure());
+}
+
+#[tokio::test]
+async fn tokens_live_as_long_as_what_they_are_bound_to() {
+    let api = Api::new().await;
+    let made = api.post(PODS, pod("a")).await.ok();
+    let bound = json!({"spec": {"boundObjectRef": {
+        "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": made["metadata"]["uid"],
+    }}});
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let token = api.post(path, bound).await.ok()["status"]["token"].clone();
+    let review = async |spec: Value| {
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        api.post(path, json!({"spec": spec})).await.ok()["status"].clone()
+    };
+    let good = review(json!({"token": token})).await;
+    assert_eq!(good["authenticated"], true);
+    assert_eq!(good["user"]["username"], "system:serviceaccount:default:default");
+    assert_eq!(good["user"]["extra"]["authentication.kubernetes.io/pod-name"], json!(["a"]));
+    let audience = review(json!({"token": token, "audiences": ["vault"]})).await;
+    assert_eq!(audience["authenticated"], false);
+    let forged = format!("{}x", token.as_str().expect("token"));
+    assert_eq!(review(json!({"token": forged})).await["authenticated"], false);
+    api.delete(&format!("{PODS}/a?gracePeriodSeconds=0")).await.ok();
+    assert_eq!(review(json!({"token": token})).await["authenticated"], false);
+    let short = api.post(path, json!({"spec": {"expirationSeconds": 60}})).await;
+    assert_eq!(short.code, 422);
+}
+
+#[tokio::test]
+async fn questions_about_rights() {
+    let api = Api::new().await;
+    let ask = async |kind: &str, spec: Value, user: User| {
+        let what = format!("POST /apis/authorization.k8s.io/v1/{kind}");
+        api.ask_as(user, &what, Some(json!({"spec": spec})), &[]).await.ok()["status"].clone()
+    };
+    let attributes = json!({"verb": "list", "resource": "pods", "namespace": "default"});
+    let mine = json!({"resourceAttributes": attributes});
+    assert_eq!(ask("selfsubjectaccessreviews", mine.clone(), ann()).await["allowed"], false);
+    assert_eq!(ask("selfsubjectaccessreviews", mine, User::admin()).await["allowed"], true);
+    let theirs = json!({"resourceAttributes": attributes, "user": "system:kube-scheduler"});
+    assert_eq!(ask("subjectaccessreviews", theirs, User::admin()).await["allowed"], true);
+    let rules = ask("selfsubjectrulesreviews", json!({"namespace": "default"}), ann()).await;
+    assert!(rules["nonResourceRules"].as_array().is_some_and(|rules| !rules.is_empty()));
+}
+
+#[tokio::test]
+async fn budgets_hold_evictions_back() {
+    let api = Api::new().await;
+    let mut body = pod("a");
+    body["metadata"]["labels"] = json!({"app": "a"});
+    api.post(PODS, body).await.ok();
+    api.patch(&format!("{PODS}/a/status"), json!({"status": {"phase": "Running"}})).await.ok();
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({
+        "metadata": {"name": "b"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}},
+    });
+    api.post(budgets, budget).await.ok();
+    let eviction = json!({"metadata": {"name": "a"}});
+    let refused = api.post(&format!("{PODS}/a/eviction"), eviction.clone()).await;
+    expect!["429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget."]
+        .assert_eq(&refused.failure());
+    let status = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1,
+        "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
+    api.patch(&format!("{budgets}/b/status"), status).await.ok();
+    assert_eq!(api.post(&format!("{PODS}/a/eviction"), eviction).await.code, 201);
+    assert_eq!(api.get(&format!("{PODS}/a")).await.code, 404);
+}
