@@ -5,7 +5,8 @@
 //! FOLDER holds `seed.img` and `image/` (vmlinux, vmlinuz, initrd, root.erofs, perhaps
 //! docker.erofs); the machine is made in it. VERB is probe, create, start, ready, state, endpoint
 //! PORT, stop, kill or delete. The environment may set MODE (tap, user), CPUS, MEMORY, DISK (MiB),
-//! CIDR, TOOLS (a folder with a QEMU) and NAME.
+//! CIDR, TOOLS (a folder with a
+//! QEMU), SEED, and NAME and INDEX (of a further machine).
 
 use std::error::Error;
 use std::io::Write;
@@ -69,6 +70,7 @@ fn run(
 
 fn spec(driver: &QemuDriver, folder: &Path) -> Result<MachineSpec, Box<dyn Error>> {
     let profile = "by-hand".to_owned();
+    let number = |name: &str, default: u64| setting(name).map_or(Ok(default), |text| text.parse());
     let name = setting("NAME").unwrap_or(profile.clone());
     let mode = match setting("MODE").as_deref() {
         Some("tap") => NetworkMode::Tap,
@@ -77,12 +79,16 @@ fn spec(driver: &QemuDriver, folder: &Path) -> Result<MachineSpec, Box<dyn Error
         None => driver.choose_network(None)?.mode,
     };
     let cidr = setting("CIDR");
-    let request =
-        NetworkRequest { profile: &profile, machine: &name, index: 0, mode, cidr: cidr.as_deref() };
+    let request = NetworkRequest {
+        profile: &profile,
+        machine: &name,
+        index: u32::try_from(number("INDEX", 0)?)?,
+        mode,
+        cidr: cidr.as_deref(),
+    };
     let network = plan_network(&request, &networks_of_host(&RealHost, &bridge_name(&profile))?)?;
     let image = folder.join("image");
     let docker = Some(image.join("docker.erofs")).filter(|layer| layer.exists());
-    let number = |name: &str, default: u64| setting(name).map_or(Ok(default), |text| text.parse());
     Ok(MachineSpec {
         cpus: u32::try_from(number("CPUS", 2)?)?,
         memory_mib: number("MEMORY", 2048)?,
@@ -97,7 +103,7 @@ fn spec(driver: &QemuDriver, folder: &Path) -> Result<MachineSpec, Box<dyn Error
             docker,
             cmdline: ["quiet", "loglevel=4", "random.trust_cpu=on"].map(str::to_owned).to_vec(),
         },
-        seed: folder.join("seed.img"),
+        seed: folder.join(setting("SEED").unwrap_or("seed.img".to_owned())),
         network,
         profile,
         name,

@@ -7,12 +7,13 @@ use std::path::Path;
 use minik_driver::{MachineSpec, NAT_NETWORK, NetworkMode, stable_hash, tap_name};
 
 use crate::files::Files;
+use crate::switch::Switch;
 use crate::version::QemuVersion;
 
 /// The name of the agent's port inside the guest.
 const AGENT_PORT: &str = "io.minik.agent.0";
-/// The netdev of the host-only interface; in user mode forwards are added to it.
-pub(crate) const HOST_ONLY: &str = "hostonly";
+/// The way out: a user-mode stack. In user mode forwards are added to it.
+pub(crate) const NAT: &str = "nat";
 /// Translated code QEMU keeps when emulating, in MiB. The default of 1 GiB is more than a laptop
 /// should spend; less than half of this makes it translate again and again.
 const TRANSLATED_MIB: u32 = 512;
@@ -190,40 +191,38 @@ fn channels(args: &mut Args, spec: &MachineSpec) {
 fn network(args: &mut Args, spec: &MachineSpec, launch: &Launch) {
     let plan = &spec.network;
     let (nat, prefix) = NAT_NETWORK;
-    args.set("-netdev", format!("user,id=nat,ipv6=off,net={nat}/{prefix},hostname={}", spec.name));
-    args.set("-device", format!("virtio-net-pci,netdev=nat,mac={},romfile=", plan.mac_nat));
-    let host_only = match plan.mode {
-        NetworkMode::Tap => {
-            let tap = tap_name(&spec.profile, &spec.name);
-            let vhost = if launch.vhost_net { ",vhost=on" } else { "" };
-            format!("tap,id={HOST_ONLY},ifname={tap},script=no,downscript=no{vhost}")
+    args.set(
+        "-netdev",
+        format!("user,id={NAT},ipv6=off,net={nat}/{prefix},hostname={}", spec.name),
+    );
+    args.set("-device", format!("virtio-net-pci,netdev={NAT},mac={},romfile=", plan.mac_nat));
+    let netdev = match plan.mode {
+        NetworkMode::Tap => tap_netdev(args, spec, launch),
+        NetworkMode::User if Switch(spec).is_first() => {
+            args.set("-netdev", "hubport,id=port-own,hubid=0");
+            "port-own"
         }
-        // The same addresses as with a tap device: forwards reach the guest at its host-only
-        // address and come from the host's. No lease is ever asked for, but the server cannot be
-        // switched off, so it is told the one address that is right.
-        NetworkMode::User => format!(
-            "user,id={HOST_ONLY},ipv6=off,net={},host={},dns={},dhcpstart={}",
-            plan.cidr,
-            plan.host_address,
-            unused_address(spec),
-            plan.address,
-        ),
+        NetworkMode::User => wire_netdev(args, spec),
     };
-    args.set("-netdev", host_only);
     args.set(
         "-device",
-        format!("virtio-net-pci,netdev={HOST_ONLY},mac={},romfile=", plan.mac_hostonly),
+        format!("virtio-net-pci,netdev={netdev},mac={},romfile=", plan.mac_hostonly),
     );
 }
 
-/// An address for the name server that the user-mode network insists on having: the last one that
-/// is neither the host's nor the machine's.
-fn unused_address(spec: &MachineSpec) -> std::net::Ipv4Addr {
-    let plan = &spec.network;
-    let last = u32::from(plan.cidr.broadcast()) - 1;
-    let taken = [u32::from(plan.host_address), u32::from(plan.address)];
-    let free = (0..3).map(|back| last - back).find(|address| !taken.contains(address));
-    free.unwrap_or(last).into()
+fn tap_netdev(args: &mut Args, spec: &MachineSpec, launch: &Launch) -> &'static str {
+    let tap = tap_name(&spec.profile, &spec.name);
+    let vhost = if launch.vhost_net { ",vhost=on" } else { "" };
+    args.set("-netdev", format!("tap,id=tap,ifname={tap},script=no,downscript=no{vhost}"));
+    "tap"
+}
+
+fn wire_netdev(args: &mut Args, spec: &MachineSpec) -> &'static str {
+    let (machine, hub) = Switch(spec).sockets();
+    let (machine, hub) = (quoted(&machine), quoted(&hub));
+    let ends = format!("local.type=unix,local.path={machine},remote.type=unix,remote.path={hub}");
+    args.set("-netdev", format!("dgram,id=wire,{ends}"));
+    "wire"
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! dir/       machine.json   what must be remembered    data.qcow2   the disk
 //!            console.log    what the guest printed     agent.log    what its agent said
 //!            qemu.log       QEMU's complaints          command      how it was started, to read
-//! run_dir/   qmp.sock  agent.sock  qemu.pid
+//! run_dir/   qmp.sock  agent.sock  qemu.pid      beside it: the profile's switch
 //! ```
 
 use std::path::PathBuf;
 
 use minik_driver::{DriverError, MachineSpec, Result};
+
+use crate::switch::Switch;
 
 /// The longest path a socket may have: 108 bytes with the zero at its end.
 const SOCKET_PATH_MAX: usize = 107;
@@ -47,7 +49,7 @@ impl Files<'_> {
 
     /// Refuses what the system would refuse later with less to say.
     pub(crate) fn check_socket_paths(&self) -> Result<()> {
-        for path in [self.monitor(), self.agent()] {
+        for path in [self.monitor(), self.agent(), Switch(self.0).sockets().0] {
             let length = path.as_os_str().len();
             if length > SOCKET_PATH_MAX {
                 return Err(DriverError::SocketPathTooLong {

@@ -4,14 +4,20 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use minik_driver::{DriverError, Forward, MachineSpec, Result};
+use qapi::qmp;
 
-use crate::command_line::HOST_ONLY;
+use crate::command_line::NAT;
 use crate::monitor::Monitor;
 
-/// A way to give QEMU's monitor a line and get its answer.
+/// A machine's address on its way out, which is the same for all.
+const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+
+/// What is asked of QEMU's monitor here; tests put a script in its place.
 pub(crate) trait Console {
-    /// What the monitor answered.
+    /// What the monitor answers to a line.
     fn say(&mut self, line: String) -> Result<String>;
+    /// Adds a network device; one that is there already is fine.
+    fn plug(&mut self, netdev: qmp::Netdev) -> Result<()>;
     /// An error about a line.
     fn complain(&self, line: &str, reason: &str) -> DriverError;
 }
@@ -19,6 +25,12 @@ pub(crate) trait Console {
 impl Console for Monitor {
     fn say(&mut self, line: String) -> Result<String> {
         self.human(line)
+    }
+    fn plug(&mut self, netdev: qmp::Netdev) -> Result<()> {
+        match self.add_netdev(netdev) {
+            Err(DriverError::Monitor { reason, .. }) if reason.contains("uplicate ID") => Ok(()),
+            added => added,
+        }
     }
     fn complain(&self, line: &str, reason: &str) -> DriverError {
         Monitor::complain(self, line, reason)
@@ -33,17 +45,16 @@ pub(crate) fn ensure(
     guest_port: u16,
     preferred: Option<u16>,
 ) -> Result<Forward> {
-    let guest = spec.network.address;
-    if let Some(there) = find(console, guest, guest_port)? {
+    if let Some(there) = find(console, guest_port)? {
         return Ok(there);
     }
     let mut refusal = String::new();
     for port in preferred.into_iter().chain([0]) {
-        let rule = format!("tcp:127.0.0.1:{port}-{guest}:{guest_port}");
+        let rule = format!("tcp:127.0.0.1:{port}-{GUEST}:{guest_port}");
         // Silence is consent.
-        refusal = console.say(format!("hostfwd_add {HOST_ONLY} {rule}"))?;
+        refusal = console.say(format!("hostfwd_add {NAT} {rule}"))?;
         if refusal.trim().is_empty() {
-            return find(console, guest, guest_port)?.ok_or_else(|| {
+            return find(console, guest_port)?.ok_or_else(|| {
                 console.complain("info usernet", "the forward that was just made is not listed")
             });
         }
@@ -56,18 +67,18 @@ pub(crate) fn ensure(
     })
 }
 
-fn find(console: &mut dyn Console, guest: Ipv4Addr, guest_port: u16) -> Result<Option<Forward>> {
+fn find(console: &mut dyn Console, guest_port: u16) -> Result<Option<Forward>> {
     let table = console.say("info usernet".to_owned())?;
-    Ok(listed(&table, guest).into_iter().find(|forward| forward.guest_port == guest_port))
+    Ok(listed(&table).into_iter().find(|forward| forward.guest_port == guest_port))
 }
 
 /// The forwards in QEMU's table. Columns: `TCP[HOST_FORWARD]`, descriptor, host address, host port,
 /// guest address, guest port, and the lengths of two queues.
-fn listed(table: &str, guest: Ipv4Addr) -> Vec<Forward> {
+fn listed(table: &str) -> Vec<Forward> {
     let row = |line: &str| {
         let columns: Vec<_> = line.split_whitespace().collect();
         let &[kind, _, host, host_port, to, to_port, ..] = columns.as_slice() else { return None };
-        let ours = kind == "TCP[HOST_FORWARD]" && to.parse() == Ok(guest);
+        let ours = kind == "TCP[HOST_FORWARD]" && to.parse() == Ok(GUEST);
         let host: Ipv4Addr = host.parse().ok()?;
         let host = SocketAddr::from((host, host_port.parse().ok()?));
         ours.then_some(Forward { guest_port: to_port.parse().ok()?, host })
@@ -94,14 +105,13 @@ mod tests {
     impl Console for Fake {
         fn say(&mut self, line: String) -> Result<String> {
             self.said.push(line.clone());
-            let Some(rule) = line.strip_prefix("hostfwd_add hostonly tcp:127.0.0.1:") else {
+            let Some(rule) = line.strip_prefix("hostfwd_add nat tcp:127.0.0.1:") else {
                 let rows = self.rows.iter().map(|(port, to)| {
                     format!(
                         "  TCP[HOST_FORWARD]  14       127.0.0.1 {port}    {to}     0     0\r\n"
                     )
                 });
-                let head =
-                    "Hub -1 (hostonly):\r\n  Protocol[State]    FD  Source Address  Port\r\n";
+                let head = "Hub -1 (nat):\r\n  Protocol[State]    FD  Source Address  Port\r\n";
                 return Ok(head.to_owned() + &rows.collect::<String>());
             };
             let (port, to) = rule.split_once('-').expect("a rule has both sides");
@@ -114,6 +124,9 @@ mod tests {
             let port = if port == 0 { 40_001 } else { port };
             self.rows.push((port, to.replace(':', "    ")));
             Ok(String::new())
+        }
+        fn plug(&mut self, _: qmp::Netdev) -> Result<()> {
+            Ok(())
         }
         fn complain(&self, line: &str, reason: &str) -> DriverError {
             let (machine, command) = ("dev".to_owned(), line.to_owned());
@@ -142,10 +155,10 @@ mod tests {
             22,
             None,
             expect![[r#"
-            info usernet
-            hostfwd_add hostonly tcp:127.0.0.1:0-192.168.60.2:22
-            info usernet
-            22 at 127.0.0.1:40001"#]],
+                info usernet
+                hostfwd_add nat tcp:127.0.0.1:0-10.0.2.15:22
+                info usernet
+                22 at 127.0.0.1:40001"#]],
         );
         check(
             &mut fake,
@@ -165,21 +178,21 @@ mod tests {
             8443,
             Some(40_400),
             expect![[r#"
-            info usernet
-            hostfwd_add hostonly tcp:127.0.0.1:40400-192.168.60.2:8443
-            info usernet
-            8443 at 127.0.0.1:40400"#]],
+                info usernet
+                hostfwd_add nat tcp:127.0.0.1:40400-10.0.2.15:8443
+                info usernet
+                8443 at 127.0.0.1:40400"#]],
         );
         check(
             &mut fake,
             22,
             Some(40_500),
             expect![[r#"
-            info usernet
-            hostfwd_add hostonly tcp:127.0.0.1:40500-192.168.60.2:22
-            hostfwd_add hostonly tcp:127.0.0.1:0-192.168.60.2:22
-            info usernet
-            22 at 127.0.0.1:40001"#]],
+                info usernet
+                hostfwd_add nat tcp:127.0.0.1:40500-10.0.2.15:22
+                hostfwd_add nat tcp:127.0.0.1:0-10.0.2.15:22
+                info usernet
+                22 at 127.0.0.1:40001"#]],
         );
         fake.taken.push(0);
         check(
@@ -187,10 +200,10 @@ mod tests {
             80,
             Some(40_500),
             expect![[r#"
-            info usernet
-            hostfwd_add hostonly tcp:127.0.0.1:40500-192.168.60.2:80
-            hostfwd_add hostonly tcp:127.0.0.1:0-192.168.60.2:80
-            error: 127.0.0.1:40500 cannot be listened on for port 80 of machine `dev`: Could not set up host forwarding rule 'tcp:127.0.0.1:0-192.168.60.2:80'"#]],
+                info usernet
+                hostfwd_add nat tcp:127.0.0.1:40500-10.0.2.15:80
+                hostfwd_add nat tcp:127.0.0.1:0-10.0.2.15:80
+                error: 127.0.0.1:40500 cannot be listened on for port 80 of machine `dev`: Could not set up host forwarding rule 'tcp:127.0.0.1:0-10.0.2.15:80'"#]],
         );
     }
 }

@@ -3,7 +3,8 @@
 //! No process supervises a machine: QEMU runs in the background, and what must be remembered about
 //! it is in the machine's folder ([`files`]). Reading order: `machine` (the verbs), `command_line`
 //! (what QEMU is told), `trial` and `engine` (what runs the guest's instructions), then the ways
-//! to talk: `monitor` (to QEMU), `agent` (to the guest), `tap` and `forwards` (the network).
+//! to talk: `monitor` (to QEMU), `agent` (to the guest), `tap`, `switch` and `forwards` (the
+//! network).
 
 mod agent;
 mod binary;
@@ -17,6 +18,7 @@ mod machine;
 mod monitor;
 mod network;
 mod record;
+mod switch;
 mod tap;
 mod trial;
 mod version;

@@ -25,8 +25,9 @@ use crate::engine::{self, Chosen};
 use crate::files::Files;
 use crate::monitor::Monitor;
 use crate::record::MachineRecord;
-use crate::version::SOUND_EMULATION;
-use crate::{disk, forwards, launch, network, tap};
+use crate::switch::Switch;
+use crate::version::{DATAGRAMS, SOUND_EMULATION};
+use crate::{disk, forwards, launch, network};
 
 /// How long the agent may take to say that it switches off. It answers at once or never.
 const POWER_OFF_ANSWER: Duration = Duration::from_secs(5);
@@ -104,8 +105,13 @@ impl<H: Host> QemuDriver<H> {
         DriverError::NotRunning { machine: spec.name.clone(), state }
     }
 
-    fn check_emulation(&self, spec: &MachineSpec, chosen: &Chosen) -> Result<()> {
+    fn check_version(&self, spec: &MachineSpec, chosen: &Chosen) -> Result<()> {
         let tools = self.tools()?;
+        let wired = spec.network.mode == NetworkMode::User && !Switch(spec).is_first();
+        if wired && tools.version < DATAGRAMS {
+            let (version, needs) = (tools.version.to_string(), DATAGRAMS.to_string());
+            return Err(DriverError::EmulatorTooOld { version, needs });
+        }
         let emulated = chosen.engine == Engine::Emulation;
         if emulated && tools.version < SOUND_EMULATION && spec.cpus > 1 {
             return Err(DriverError::EmulatorUnsound {
@@ -141,7 +147,22 @@ impl<H: Host> QemuDriver<H> {
             Some(accelerator) => accelerator,
             None => self.chosen()?.accelerator(),
         };
-        Ok(Started { accelerator, already_running: true, recovered, warnings: Vec::new() })
+        let warnings = self.connect(spec, &mut record)?;
+        Ok(Started { accelerator, already_running: true, recovered, warnings })
+    }
+
+    /// Plugs a running machine into the profile's switch. A switch that is not running will look for
+    /// its machines when it starts.
+    fn join_switch(&self, spec: &MachineSpec) -> Result<()> {
+        let switch = Switch(spec);
+        match switch.monitor(&self.host) {
+            Ok(mut monitor) => switch.plug_in(&self.host, &mut monitor),
+            Err(error) if switch.is_first() => Err(error),
+            Err(error) => {
+                tracing::debug!(machine = spec.name, %error, "the first machine is not running");
+                Ok(())
+            }
+        }
     }
 
     /// Makes the forwards of before again, on the same ports where these are free.
@@ -150,16 +171,12 @@ impl<H: Host> QemuDriver<H> {
         spec: &MachineSpec,
         record: &mut MachineRecord,
     ) -> Result<Vec<String>> {
-        let wanted = match spec.network.mode {
-            NetworkMode::User => std::mem::take(&mut record.forwards),
-            NetworkMode::Tap => return Ok(Vec::new()),
-        };
         let mut warnings = Vec::new();
-        if wanted.is_empty() {
+        if record.forwards.is_empty() {
             return Ok(warnings);
         }
         let mut monitor = Monitor::connect(spec)?;
-        for Forward { guest_port, host } in wanted {
+        for Forward { guest_port, host } in std::mem::take(&mut record.forwards) {
             let made = forwards::ensure(&mut monitor, spec, guest_port, Some(host.port()))?;
             if made.host != host {
                 let now = made.host;
@@ -171,6 +188,17 @@ impl<H: Host> QemuDriver<H> {
         }
         record.save(&self.host, spec)?;
         Ok(warnings)
+    }
+
+    /// What a machine without an address on the host needs of the others, once it runs.
+    fn connect(&self, spec: &MachineSpec, record: &mut MachineRecord) -> Result<Vec<String>> {
+        match spec.network.mode {
+            NetworkMode::Tap => Ok(Vec::new()),
+            NetworkMode::User => {
+                self.join_switch(spec)?;
+                self.restore_forwards(spec, record)
+            }
+        }
     }
 
     /// Asks the guest to switch off: its agent first, which answers; else by the power button.
@@ -209,9 +237,7 @@ impl<H: Host> QemuDriver<H> {
         for file in [files.monitor(), files.agent(), files.pid()] {
             self.host.remove(&file)?;
         }
-        if spec.network.mode == NetworkMode::Tap {
-            tap::tear_down(&self.host, spec)?;
-        }
+        network::unplug(&self.host, spec)?;
         match record {
             Some(mut record) if record.process.is_some() => {
                 record.process = None;
@@ -260,7 +286,7 @@ impl<H: Host> Driver for QemuDriver<H> {
                 Some(format!("{} was gone, so the machine was restarted", spec.run_dir.display()));
         }
         let chosen = self.chosen()?;
-        self.check_emulation(spec, chosen)?;
+        self.check_version(spec, chosen)?;
         self.create(spec)?;
         let mut record = MachineRecord::load(&self.host, spec)?
             .unwrap_or_else(|| MachineRecord::new(spec.disk_mib));
@@ -279,7 +305,7 @@ impl<H: Host> Driver for QemuDriver<H> {
         record.process = Some(launch::launch(&self.host, self.tools()?, spec, &how)?);
         record.accelerator = Some(chosen.accelerator());
         record.save(&self.host, spec)?;
-        let warnings = self.restore_forwards(spec, &mut record)?;
+        let warnings = self.connect(spec, &mut record)?;
         let accelerator = chosen.accelerator();
         Ok(Started { accelerator, already_running: false, recovered, warnings })
     }
@@ -356,6 +382,7 @@ impl<H: Host> Driver for QemuDriver<H> {
             self.force(spec, &process, false)?;
         }
         self.tidy_up(spec, None)?;
+        network::tear_down(&self.host, spec)?;
         self.host.remove(&spec.run_dir)?;
         self.host.remove(&spec.dir)
     }

@@ -104,6 +104,11 @@ impl Monitor {
             .map(drop)
     }
 
+    /// Adds a network device.
+    pub(crate) fn add_netdev(&mut self, netdev: qmp::Netdev) -> Result<()> {
+        self.execute(&qmp::netdev_add(netdev)).map(drop)
+    }
+
     /// A command of the monitor for people, which for some things is the only one. Says nothing
     /// when it worked and complains in prose when not.
     pub(crate) fn human(&mut self, command_line: String) -> Result<String> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use minik_driver::{DriverError, Host, MachineSpec, NetworkChoice, NetworkMode, Result};
 
+use crate::switch::Switch;
 use crate::tap;
 
 const TUN: &str = "/dev/net/tun";
@@ -55,7 +56,24 @@ fn may_make_devices(host: &dyn Host) -> bool {
 pub(crate) fn set_up(host: &dyn Host, spec: &MachineSpec) -> Result<()> {
     match spec.network.mode {
         NetworkMode::Tap => tap::set_up(host, spec),
+        NetworkMode::User => Switch(spec).set_up(host),
+    }
+}
+
+/// Removes what only a running machine is plugged into.
+pub(crate) fn unplug(host: &dyn Host, spec: &MachineSpec) -> Result<()> {
+    match spec.network.mode {
+        NetworkMode::Tap => tap::tear_down(host, spec),
+        // The sockets stay until the machine is deleted: they are where a restart is plugged in.
         NetworkMode::User => Ok(()),
+    }
+}
+
+/// Removes all that the machine was plugged into.
+pub(crate) fn tear_down(host: &dyn Host, spec: &MachineSpec) -> Result<()> {
+    match spec.network.mode {
+        NetworkMode::Tap => tap::tear_down(host, spec),
+        NetworkMode::User => Switch(spec).tear_down(host),
     }
 }
 

@@ -8,6 +8,10 @@ pub const OLDEST: QemuVersion = QemuVersion { major: 6, minor: 2, micro: 0 };
 /// double fault; 8 and later do not.
 pub const SOUND_EMULATION: QemuVersion = QemuVersion { major: 8, minor: 0, micro: 0 };
 
+/// The first QEMU that carries frames over a pair of local sockets, as the further machines of a
+/// profile need it without privileges.
+pub(crate) const DATAGRAMS: QemuVersion = QemuVersion { major: 7, minor: 2, micro: 0 };
+
 /// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QemuVersion {

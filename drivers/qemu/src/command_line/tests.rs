@@ -97,8 +97,8 @@ fn emulation_without_privileges() {
             -mon chardev=monitor,mode=control
             -netdev user,id=nat,ipv6=off,net=10.0.2.0/24,hostname=dev
             -device virtio-net-pci,netdev=nat,mac=52:75:4f:77:a2:11,romfile=
-            -netdev user,id=hostonly,ipv6=off,net=192.168.60.0/24,host=192.168.60.1,dns=192.168.60.254,dhcpstart=192.168.60.2
-            -device virtio-net-pci,netdev=hostonly,mac=52:8d:cf:93:95:17,romfile="#]],
+            -netdev hubport,id=port-own,hubid=0
+            -device virtio-net-pci,netdev=port-own,mac=52:8d:cf:93:95:17,romfile="#]],
     );
 }
 
@@ -149,27 +149,27 @@ fn kvm_with_a_tap_device() {
             -mon chardev=monitor,mode=control
             -netdev user,id=nat,ipv6=off,net=10.0.2.0/24,hostname=dev
             -device virtio-net-pci,netdev=nat,mac=52:75:4f:77:a2:11,romfile=
-            -netdev tap,id=hostonly,ifname=mt3169f19954,script=no,downscript=no,vhost=on
-            -device virtio-net-pci,netdev=hostonly,mac=52:8d:cf:93:95:17,romfile="#]],
+            -netdev tap,id=tap,ifname=mt3169f19954,script=no,downscript=no,vhost=on
+            -device virtio-net-pci,netdev=tap,mac=52:8d:cf:93:95:17,romfile="#]],
     );
 }
 
 #[test]
-fn a_small_user_network_has_an_address_for_its_name_server() {
+fn a_further_machine_is_wired_to_the_first() {
     let mut spec = sample(NetworkMode::User);
-    for (cidr, index, expected) in [
-        ("10.7.0.1/29", 4, "10.7.0.5"),
-        ("10.7.0.6/29", 4, "10.7.0.4"),
-        ("10.7.0.1/24", 0, "10.7.0.254"),
-    ] {
-        let request = NetworkRequest {
-            profile: "dev",
-            machine: "dev",
-            index,
-            mode: NetworkMode::User,
-            cidr: Some(cidr),
-        };
-        spec.network = plan_network(&request, &[]).expect("a plain plan");
-        assert_eq!(unused_address(&spec).to_string(), expected, "{cidr}");
-    }
+    spec.name = "dev-m02".to_owned();
+    spec.run_dir = "/run/dev-m02".into();
+    let args = command_line(&spec, &launch(Engine::Emulation));
+    let netdevs: Vec<_> = args.iter().skip_while(|arg| !arg.contains("id=nat")).collect();
+    expect![[r#"
+        [
+            "user,id=nat,ipv6=off,net=10.0.2.0/24,hostname=dev-m02",
+            "-device",
+            "virtio-net-pci,netdev=nat,mac=52:75:4f:77:a2:11,romfile=",
+            "-netdev",
+            "dgram,id=wire,local.type=unix,local.path=/run/sa109558b7c/f32b5ae1bb.machine,remote.type=unix,remote.path=/run/sa109558b7c/f32b5ae1bb.hub",
+            "-device",
+            "virtio-net-pci,netdev=wire,mac=52:8d:cf:93:95:17,romfile=",
+        ]
+    "#]].assert_debug_eq(&netdevs);
 }

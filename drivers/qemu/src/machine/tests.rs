@@ -146,15 +146,17 @@ fn a_machine_whose_record_was_never_written_is_deleted_with_its_process() {
     watched.check(
         &driver(&host).delete(&spec),
         expect![[r#"
-        end 77 Force
-        remove /run/dev/qmp.sock
-        remove /run/dev/agent.sock
-        remove /run/dev/qemu.pid
-        ip link del dev mt3169f19954
-        ip link del dev mk3a91cfb709
-        remove /run/dev
-        remove /data/dev
-        => Ok(())"#]],
+            end 77 Force
+            remove /run/dev/qmp.sock
+            remove /run/dev/agent.sock
+            remove /run/dev/qemu.pid
+            ip link del dev mt3169f19954
+            ip link del dev mk3a91cfb709
+            ip link del dev mt3169f19954
+            ip link del dev mk3a91cfb709
+            remove /run/dev
+            remove /data/dev
+            => Ok(())"#]],
     );
     assert!(!host.files().iter().any(|file| file.contains("/dev/")), "{:?}", host.files());
 }
