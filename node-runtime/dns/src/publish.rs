@@ -16,6 +16,10 @@ use minik_client::ApiErrorExt;
 /// What the API answered.
 pub async fn publish_service(client: Client, address: IpAddr) -> Result<(), kube::Error> {
     let services = Api::<Service>::namespaced(client, "kube-system");
+    // Asked first: a second create would be refused for its taken address, not for its taken name.
+    if services.get_opt("kube-dns").await?.is_some() {
+        return Ok(());
+    }
     match services.create(&PostParams::default(), &service(address)).await {
         Err(error) if !error.is_already_exists() => Err(error),
         _ => Ok(()),

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,13 @@ impl Board {
     ///
     /// A question is one line with a number of milliseconds; the answer is one line of JSON, as soon
     /// as all is ready or the time is over.
-    pub(crate) async fn serve(self, socket: &Path) -> io::Result<()> {
+    pub(crate) async fn serve(self, socket: PathBuf) {
+        if let Err(err) = self.answer_all(&socket).await {
+            tracing::error!(socket = %socket.display(), %err, "nobody can ask for the status");
+        }
+    }
+
+    async fn answer_all(self, socket: &Path) -> io::Result<()> {
         match std::fs::remove_file(socket) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             _ => {}
@@ -170,7 +176,7 @@ mod tests {
         let board = Board::new();
         let serving = {
             let (board, socket) = (board.clone(), socket.clone());
-            tokio::spawn(async move { board.serve(&socket).await })
+            tokio::spawn(board.serve(socket))
         };
         while !socket.exists() {
             tokio::task::yield_now().await;
