@@ -63,7 +63,7 @@ pub(super) fn plan(
     if !set.is_terminating() {
         view.steps(&status, &mut pods);
     }
-    Plan { pods, status, requeue: view.requeue(mine) }
+    Plan { pods, status: view.completed(status), requeue: view.requeue(mine) }
 }
 
 impl View<'_> {
@@ -207,7 +207,7 @@ impl View<'_> {
         let some = |count: i32| (count != 0).then_some(count);
         let ready = count(&|pod| up(pod));
         let updated = count(&|pod| live(pod) && revision_of(pod) == update);
-        let mut status = StatefulSetStatus {
+        StatefulSetStatus {
             observed_generation: self.set.metadata.generation,
             replicas: count(&|_| true),
             ready_replicas: some(ready),
@@ -220,9 +220,14 @@ impl View<'_> {
             update_revision: Some(update.to_owned()),
             collision_count: Some(old.collision_count.unwrap_or(0)),
             conditions: old.conditions,
-        };
+        }
+    }
+
+    /// When every pod is of the new template and up, that template is the current one.
+    fn completed(&self, mut status: StatefulSetStatus) -> StatefulSetStatus {
+        let all = Some(self.replicas()).filter(|all| *all > 0);
         let rolls = self.partition().is_some();
-        if rolls && updated == self.replicas() && ready == self.replicas() {
+        if rolls && status.updated_replicas == all && status.ready_replicas == all {
             status.current_revision.clone_from(&status.update_revision);
             status.current_replicas = status.updated_replicas;
         }
