@@ -61,6 +61,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders down").to_owned()
 }
 
+/// The public key of images built on this machine, where `guest-image/build` keeps it.
+fn builders_key() -> PathBuf {
+    let keys = std::env::var_os("MINIK_IMAGE_KEYS").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+        data.unwrap_or_else(|| home.join(".local/share")).join("minik/keys")
+    });
+    keys.join("image-local.pub")
+}
+
 impl Lab {
     /// Makes the namespace and the folder.
     ///
@@ -70,7 +80,8 @@ impl Lab {
     /// been built: `make test` does both first.
     pub fn new(name: &str) -> Lab {
         let namespace = format!("minik-{name}-{}", std::process::id());
-        let bin = std::env::var_os("MINIK_BIN").map_or_else(|| root().join("target/release"), PathBuf::from);
+        let bin = std::env::var_os("MINIK_BIN")
+            .map_or_else(|| root().join("target/release"), PathBuf::from);
         assert!(bin.join("minik").exists(), "{} has no minik: run `make build`", bin.display());
         let manifest = root().join("out/guest-image/manifest.json");
         assert!(manifest.exists(), "{} is missing: run `make guest-image`", manifest.display());
@@ -80,6 +91,8 @@ impl Lab {
             ("KUBECONFIG".to_owned(), folder.path().join("kubeconfig").display().to_string()),
             ("MINIK_IMAGE_URL".to_owned(), format!("file://{}", manifest.display())),
         ];
+        // The lab's own home trusts nobody yet; the image was signed with the key of who built it.
+        environment.push(("MINIK_IMAGE_KEY".to_owned(), builders_key().display().to_string()));
         let qemu = root().join("out/tools/qemu/bin/qemu-system-x86_64");
         if qemu.exists() {
             environment.push(("MINIK_QEMU".to_owned(), qemu.display().to_string()));
@@ -120,7 +133,9 @@ impl Lab {
     pub fn curl(&self, url: &str) -> Said {
         self.inside(
             "curl",
-            &format!("--silent --show-error --fail --max-time 60 --retry 5 --retry-connrefused {url}"),
+            &format!(
+                "--silent --show-error --fail --max-time 60 --retry 5 --retry-connrefused {url}"
+            ),
             None,
         )
     }

@@ -107,9 +107,14 @@ fn a_killed_container_comes_back(lab: &Lab) {
 fn exec_and_logs_reach_the_container(lab: &Lab) {
     let said = lab.kubectl("exec deploy/web -- /bin/busybox hostname").ok();
     assert!(said.starts_with("web-"), "{said}");
-    assert_eq!(lab.kubectl("exec deploy/web -- /bin/sh -c exit\\ 3").code, 2, "a shell's own error");
+    assert_eq!(
+        lab.kubectl("exec deploy/web -- /bin/sh -c exit\\ 3").code,
+        2,
+        "a shell's own error"
+    );
     lab.kubectl("logs deploy/web").ok();
-    let answer = lab.kubectl("exec deploy/web -- /bin/busybox wget -q -O- http://web/cgi-bin/index.cgi");
+    let answer =
+        lab.kubectl("exec deploy/web -- /bin/busybox wget -q -O- http://web/cgi-bin/index.cgi");
     assert!(answer.ok().starts_with("hello from web-"), "the service's name resolves in a pod");
 }
 
@@ -122,7 +127,8 @@ fn docker_builds_what_the_cluster_runs(lab: &Lab) {
         "FROM scratch\nCOPY busybox /bin/busybox\nCMD [\"/bin/busybox\", \"httpd\", \"-f\", \"-p\", \"80\"]\n",
     )
     .unwrap();
-    lab.shell(&format!("eval $(minik docker-env) && docker build -t app {}", context.display())).ok();
+    lab.shell(&format!("eval $(minik docker-env) && docker build -t app {}", context.display()))
+        .ok();
     lab.kubectl("run app --image=app --image-pull-policy=Never").ok();
     lab.kubectl("wait pod/app --for=condition=Ready --timeout=180s").ok();
 }
