@@ -109,7 +109,7 @@ fn summary(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
     match bytes.len() {
         0 => "empty data".to_owned(),
-        ..=SHOWN => minik_meta::field::go_quote(&text),
+        1..=SHOWN => minik_meta::field::go_quote(&text),
         _ => format!("{} ...", minik_meta::field::go_quote(&text)),
     }
 }

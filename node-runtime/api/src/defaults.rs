@@ -88,11 +88,10 @@ fn normalize(field: &Field, map: &mut Map<String, Value>) {
         (Presence::Omit, FieldType::Quantity) if present.is_none() => {
             map.insert(name.to_owned(), "0".into());
         }
-        (Presence::Omit, kind) if zero && present.is_some() => {
-            // An empty object behind a value type stays: `resources: {}`.
-            if !matches!(kind, FieldType::Object(_) | FieldType::Raw | FieldType::Json) {
-                map.shift_remove(name);
-            }
+        // An empty object behind a value type stays: `resources: {}`.
+        (Presence::Omit, FieldType::Object(_) | FieldType::Raw | FieldType::Json) => {}
+        (Presence::Omit, _) if zero && present.is_some() => {
+            map.shift_remove(name);
         }
         (Presence::Zero, kind) if present.is_none() => {
             if let Some(value) = zero_of(kind) {

@@ -190,7 +190,7 @@ fn write_schemas(
         let (name, body) = schemas::list_of(resource, flavor);
         out.entry(&name, &body);
     }
-    for (name, body) in schemas::scalars(descriptions) {
+    for (name, body) in schemas::scalars(descriptions, flavor) {
         out.entry(name, &body);
     }
     out.close();

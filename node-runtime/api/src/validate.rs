@@ -84,10 +84,10 @@ fn immutable(resource: &Resource, new: &Value, old: &Value, errors: &mut Errors)
         ("apps", "StatefulSet") => workload::stateful_set_update(new, old, errors),
         ("apps", "ControllerRevision") => same(errors, &["data"]),
         ("batch", "Job") => workload::job_update(new, old, errors),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if new.get("roleRef") != old.get("roleRef") {
-                errors.invalid(&At::root(new).get("roleRef"), "cannot change roleRef");
-            }
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding")
+            if new.get("roleRef") != old.get("roleRef") =>
+        {
+            errors.invalid(&At::root(new).get("roleRef"), "cannot change roleRef");
         }
         ("storage.k8s.io", "StorageClass") => cluster::storage_class_update(new, old, errors),
         ("discovery.k8s.io", "EndpointSlice") => same(errors, &["addressType"]),

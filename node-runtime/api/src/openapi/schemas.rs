@@ -101,7 +101,17 @@ pub(super) fn list_of(resource: &Resource, flavor: Flavor) -> (String, Value) {
 }
 
 /// The definitions that are no objects.
-pub(super) fn scalars(descriptions: &Descriptions) -> Vec<(&'static str, Value)> {
+pub(super) fn scalars(descriptions: &Descriptions, flavor: Flavor) -> Vec<(&'static str, Value)> {
+    // Version 3 can say that a number is as good as a text.
+    let (quantity, int_or_string) = match flavor {
+        Flavor::V2 => {
+            (json!({"type": "string"}), json!({"type": "string", "format": "int-or-string"}))
+        }
+        Flavor::V3 => (
+            json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"}),
+        ),
+    };
     let one = |name: &'static str, extra: Value| {
         let mut map = Map::new();
         describe(&mut map, descriptions.of_type(name));
@@ -111,8 +121,8 @@ pub(super) fn scalars(descriptions: &Descriptions) -> Vec<(&'static str, Value)>
         (name, Value::Object(map))
     };
     vec![
-        one(QUANTITY, json!({"type": "string"})),
-        one(INT_OR_STRING, json!({"type": "string", "format": "int-or-string"})),
+        one(QUANTITY, quantity),
+        one(INT_OR_STRING, int_or_string),
         one(TIME, json!({"type": "string", "format": "date-time"})),
         one(MICRO_TIME, json!({"type": "string", "format": "date-time"})),
         one(FIELDS_V1, json!({"type": "object"})),

@@ -261,9 +261,9 @@ fn retain_keys(original: &mut Fields, patch: &mut Fields) -> Result<(), String> 
 fn clean(value: Value) -> Option<Value> {
     match value {
         Value::Object(mut map) => {
-            match map.shift_remove(DIRECTIVE).as_ref().and_then(Value::as_str) {
-                Some("delete") => return None,
-                Some(_) | None => {}
+            let directive = map.shift_remove(DIRECTIVE);
+            if directive.as_ref().and_then(Value::as_str) == Some("delete") {
+                return None;
             }
             let kept = map
                 .into_iter()

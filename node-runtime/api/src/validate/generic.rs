@@ -96,15 +96,18 @@ impl Walk<'_> {
                     self.below(format!("[{key}]"), field, item, value);
                 }
             }
-            (FieldType::String, Value::String(text)) if !field.allowed().is_empty() => {
-                if !text.is_empty() && !field.allowed().iter().any(|one| one == text) {
-                    let allowed = field.allowed();
-                    self.say(|path| FieldError::not_supported(path, text.as_str(), allowed));
-                }
+            (FieldType::String, Value::String(text)) if !is_allowed(field, text) => {
+                let allowed = field.allowed();
+                self.say(|path| FieldError::not_supported(path, text.as_str(), allowed));
             }
             _ => {}
         }
     }
+}
+
+fn is_allowed(field: &Field, text: &str) -> bool {
+    let allowed = field.allowed();
+    allowed.is_empty() || text.is_empty() || allowed.iter().any(|one| one == text)
 }
 
 /// Whether items of a list or map have anything to check.
