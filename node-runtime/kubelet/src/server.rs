@@ -5,7 +5,10 @@ mod auth;
 mod inotify;
 pub(crate) mod log_line;
 mod logs;
+mod stream;
+mod target;
 mod tls;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use http::StatusCode;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -95,6 +98,9 @@ fn router(served: Served) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(list_pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
+        .route("/exec/{namespace}/{pod}/{container}", any(stream::exec))
+        .route("/attach/{namespace}/{pod}/{container}", any(stream::attach))
+        .route("/portForward/{namespace}/{pod}", any(stream::port_forward))
         .with_state(served)
 }
 

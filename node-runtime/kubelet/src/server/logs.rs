@@ -12,7 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
-use http::{StatusCode, header};
+use http::header;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use minik_cri::v1;
@@ -20,6 +20,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
 use super::Served;
+use super::target::Refusal;
 use crate::kubelet::PodList;
 use crate::object;
 use crate::spec::names;
@@ -40,24 +41,6 @@ pub(super) struct Options {
     since_seconds: Option<i64>,
     since_time: Option<String>,
     stream: Option<String>,
-}
-
-/// Why there is no log.
-enum Refusal {
-    NotFound(String),
-    BadRequest(String),
-    Internal(String),
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        match self {
-            Self::NotFound(text) => (StatusCode::NOT_FOUND, text),
-            Self::BadRequest(text) => (StatusCode::BAD_REQUEST, text),
-            Self::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
-        }
-        .into_response()
-    }
 }
 
 /// A run of a container with its log.
