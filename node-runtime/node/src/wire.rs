@@ -96,7 +96,7 @@ impl Clients {
                 },
             )
         };
-        Ok(Clients::Tls { kubelet: client("kubelet-client")?, proxy: client("proxy-client")? })
+        Ok(Clients::Tls { kubelet: client("kubelet-client")?, proxy: client("kube-proxy")? })
     }
 
     fn of_kubelet(&self, node: &str) -> Client {
