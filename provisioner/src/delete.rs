@@ -1,7 +1,7 @@
 //! `delete`: machines, profile and kubeconfig entry go; also those of a half-made cluster.
 
 use minik_driver::MachineSpec;
-use minik_spec::ProfileName;
+use minik_spec::{NodeSpec, ProfileName, Request, SpecError, plan_networks, resolve};
 
 use crate::error::{ProvisionError, Result};
 use crate::phase::kubeconfig::previous_context;
@@ -34,6 +34,12 @@ pub fn delete(tools: &Tools<'_>, name: &ProfileName) -> Result<Deleted> {
             let entry = tools.kubeconfig.remove(name.as_str(), None)?;
             return Ok(Deleted { existed: existed || entry });
         }
+        Err(ProvisionError::Spec(err @ SpecError::Malformed { .. })) => {
+            tools.reporter.warning(&format!("Deleting what is left of a damaged profile: {err}"));
+            remove_what_is_left(tools, name)?;
+            tools.kubeconfig.remove(name.as_str(), None)?;
+            return Ok(Deleted { existed: true });
+        }
         Err(err) => return Err(err),
     };
     for machine in profile.spec.nodes.iter().filter_map(|node| profile.machine(node)) {
@@ -50,6 +56,30 @@ pub fn delete(tools: &Tools<'_>, name: &ProfileName) -> Result<Deleted> {
     }
     profile.remove()?;
     Ok(Deleted { existed: true })
+}
+
+/// Machines are found by their folders; their devices have names made of theirs.
+fn remove_what_is_left(tools: &Tools<'_>, name: &ProfileName) -> Result<()> {
+    let folder = tools.folders.profile(name);
+    let mode = tools.driver.choose_network(None)?.mode;
+    let request = Request::default();
+    let resources = tools.host.resources(&tools.folders.data)?;
+    let mut spec = resolve(name, &request, None, &resources, tools.driver.name())?.spec;
+    let machines = tools.host.list(&folder.path().join("machines"));
+    spec.nodes = (0..)
+        .zip(machines)
+        .map(|(index, machine)| {
+            let mut node = NodeSpec::new(name, index);
+            node.name = machine;
+            node
+        })
+        .collect();
+    plan_networks(&mut spec, mode, &[])?;
+    let profile = Profile::new(tools.folders, spec);
+    for machine in profile.spec.nodes.iter().filter_map(|node| profile.machine(node)) {
+        remove_machine(tools, &machine)?;
+    }
+    profile.remove()
 }
 
 /// The driver's part, and the seed, which is ours.

@@ -58,6 +58,8 @@ pub fn enable(tools: &Tools<'_>, profile: &Profile, node: &NodeSpec) -> Result<P
         return Err(ProvisionError::NoDocker { profile: profile.name().to_string() });
     }
     let verb = if changed { "restart" } else { "start" };
-    run(&mut *shell, &node.name, &format!("systemctl {verb} {SERVICE}"), START)?;
+    let journal = format!("journalctl -u {SERVICE} -n 20 --no-pager -o cat");
+    let command = format!("systemctl {verb} {SERVICE} || {{ {journal} >&2; exit 1; }}");
+    run(&mut *shell, &node.name, &command, START)?;
     Ok(folder)
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use error::SshError;
 pub use files::{Payload, Upload, upload};
-pub(crate) use files::{Wanted, bring};
+pub(crate) use files::{There, Wanted, bring, look_into, understand};
 pub use keys::SshKey;
 pub(crate) use keys::bare;
 pub use openssh::{known_hosts_line, ssh_arguments};

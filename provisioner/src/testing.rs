@@ -271,6 +271,16 @@ impl Lab {
         changed
     }
 
+    pub(crate) fn damage_profile(&self, name: &str) {
+        let folder = self.folders.profile(&name.parse().unwrap());
+        std::fs::write(folder.file(), "{").unwrap();
+        // The scripted host and driver know of folders only what they are told.
+        let list = self.driver.machines().into_keys();
+        for machine in list {
+            self.host.file(folder.machine(&machine).join("machine.json"), "");
+        }
+    }
+
     pub(crate) fn replace_program(&self, text: &str) {
         std::fs::write(self.home.path().join("minik-node"), text).unwrap();
     }

@@ -9,7 +9,7 @@ use minik_spec::{Change, NodeSpec};
 use crate::certificates::Authorities;
 use crate::error::{ProvisionError, Result};
 use crate::report::Outcome;
-use crate::shell::{self, Output, Shell, Target, Upload, Wanted};
+use crate::shell::{self, Output, Shell, Target, There, Upload, Wanted};
 use crate::start::StartOptions;
 use crate::state::Profile;
 use crate::tools::{GuestImage, Tools};
@@ -47,6 +47,8 @@ pub(crate) struct NodeWork<'w, 'a> {
     pub(crate) node: &'w NodeSpec,
     pub(crate) machine: MachineSpec,
     pub(crate) shell: Option<Box<dyn Shell>>,
+    /// What of ours is in the guest, as the phase `reach` saw it.
+    pub(crate) there: There,
     /// Digests of what the running service must have been started with, in order.
     pub(crate) generation: Vec<String>,
     pub(crate) deadline: Instant,
@@ -66,6 +68,7 @@ impl<'a> Work<'a> {
             node,
             machine,
             shell: None,
+            there: There::new(),
             generation: Vec::new(),
             deadline: self.deadline,
         }
@@ -102,7 +105,10 @@ impl NodeWork<'_, '_> {
     pub(crate) fn bring(&mut self, wanted: Vec<Wanted<'_>>) -> Result<Outcome> {
         self.generation.extend(wanted.iter().map(|wanted| wanted.digest.clone()));
         let machine = self.node.name.clone();
-        Ok(shell::bring(self.shell(), &machine, wanted)?)
+        let there = std::mem::take(&mut self.there);
+        let brought = shell::bring(self.shell(), &machine, wanted, &there);
+        self.there = there;
+        Ok(brought?)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) fn run(work: &mut Work<'_>) -> Result<Outcome> {
         tools.reporter.warning(warning);
     }
     check_host(work)?;
+    // Needed much later; not worth booting a machine when it is not there.
+    tools.node_binary.find()?;
     plan_addresses(work)?;
     Ok(if work.profile.save()? { Outcome::Changed } else { Outcome::Unchanged })
 }

@@ -1,17 +1,22 @@
-//! A connection to the guest, and its clock put right: a host that slept leaves guests behind, and
-//! certificates are not valid yet for them.
+//! A connection to the guest, a look at what is there, and its clock put right: a host that slept leaves
+//! guests behind, and certificates are not valid yet for them.
 
 use std::time::SystemTime;
 
+use minik_config::NODE_FILE;
+
+use super::unit::UNIT_FILE;
+use crate::certificates::GUEST_PKI;
 use crate::error::{ProvisionError, Result};
 use crate::report::Outcome;
-use crate::shell::Connect;
+use crate::shell::{Connect, look_into, understand};
 use crate::work::{NodeWork, target};
 
 /// A clock may be off by this much.
 const CLOCK_OFF_MAX_S: u64 = 5;
 
-const LOOK: &str = "hostname; date +%s";
+/// Places of everything that later phases bring; they ask no more.
+const OURS: [&str; 4] = ["/var/lib/minik/bin", GUEST_PKI, NODE_FILE, UNIT_FILE];
 
 pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     let work = node.work;
@@ -19,11 +24,12 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     let connect: &dyn Connect = work.tools.connect;
     node.shell = Some(connect.connect(&target, node.left())?);
 
-    let output = node.run(LOOK)?;
-    let Some((hostname, clock)) = understand(&output.stdout) else {
+    let look = format!("hostname; date +%s; {}", look_into(&OURS));
+    let output = node.run(&look)?;
+    let Some((hostname, clock)) = name_and_clock(&output.stdout) else {
         return Err(ProvisionError::Answer {
             machine: node.node.name.clone(),
-            command: LOOK.to_owned(),
+            command: look,
             answer: output.stdout.chars().take(200).collect(),
         });
     };
@@ -31,6 +37,7 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
         let machine = node.node.name.clone();
         return Err(ProvisionError::WrongGuest { machine, found: hostname.to_owned() });
     }
+    node.there = understand(&output.stdout);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     if clock.abs_diff(now.as_secs()) <= CLOCK_OFF_MAX_S {
         return Ok(Outcome::Unchanged);
@@ -39,7 +46,7 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     Ok(Outcome::Changed)
 }
 
-fn understand(text: &str) -> Option<(&str, u64)> {
+fn name_and_clock(text: &str) -> Option<(&str, u64)> {
     let mut lines = text.lines();
     Some((lines.next()?.trim(), lines.next()?.trim().parse().ok()?))
 }

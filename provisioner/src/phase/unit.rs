@@ -12,16 +12,20 @@ use crate::work::NodeWork;
 /// The service's name.
 pub(crate) const SERVICE: &str = "minik-node.service";
 
+/// Its file.
+pub(crate) const UNIT_FILE: &str = "/etc/systemd/system/minik-node.service";
+
 /// Where the running service says what it was started with. Emptied at boot and when it stops.
 pub(crate) const GENERATION_FILE: &str = "/run/minik/generation";
 
 pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
-    let payload = Payload::Bytes(unit(&generation(&node.generation)).into_bytes());
-    let path = format!("/etc/systemd/system/{SERVICE}");
-    // Not part of the generation: it holds it.
-    let machine = node.node.name.clone();
-    let file = Upload { path, mode: 0o644, payload };
-    Ok(crate::shell::upload(node.shell(), &machine, &[file])?)
+    let generation = generation(&node.generation);
+    let payload = Payload::Bytes(unit(&generation).into_bytes());
+    let file = Upload { path: UNIT_FILE.to_owned(), mode: 0o644, payload };
+    let outcome = node.upload(&[file])?;
+    // Not itself part of the generation: it holds it.
+    node.generation.pop();
+    Ok(outcome)
 }
 
 /// One digest for all that the service is started with.

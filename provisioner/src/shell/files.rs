@@ -81,8 +81,12 @@ impl<'a> Wanted<'a> {
 pub fn upload(shell: &mut dyn Shell, machine: &str, files: &[Upload]) -> Result<Outcome, SshError> {
     let wanted = files.iter().map(Wanted::new).collect::<io::Result<_>>();
     let wanted: Vec<Wanted> = wanted.map_err(unreadable(machine))?;
-    bring(shell, machine, wanted)
+    let there = look(shell, &wanted)?;
+    bring(shell, machine, wanted, &there)
 }
+
+/// Digest and mode of files that are in a guest, by path.
+pub(crate) type There = BTreeMap<String, (String, u32)>;
 
 fn unreadable(machine: &str) -> impl Fn(io::Error) -> SshError {
     let machine = machine.to_owned();
@@ -93,14 +97,14 @@ fn unreadable(machine: &str) -> impl Fn(io::Error) -> SshError {
     }
 }
 
-/// [`upload`] for files whose digests are known.
+/// [`upload`] for files whose digests are known, here and in the guest.
 pub(crate) fn bring(
     shell: &mut dyn Shell,
     machine: &str,
     wanted: Vec<Wanted<'_>>,
+    there: &There,
 ) -> Result<Outcome, SshError> {
     let local = unreadable(machine);
-    let there = look(shell, &wanted)?;
     let is_missing = |wanted: &Wanted| {
         there.get(wanted.file.path.as_str()) != Some(&(wanted.digest.clone(), wanted.file.mode))
     };
@@ -126,10 +130,7 @@ pub(crate) fn bring(
 }
 
 /// Digest and mode of each file that is there.
-fn look(
-    shell: &mut dyn Shell,
-    files: &[Wanted<'_>],
-) -> Result<BTreeMap<String, (String, u32)>, SshError> {
+fn look(shell: &mut dyn Shell, files: &[Wanted<'_>]) -> Result<There, SshError> {
     let paths: Vec<String> = files.iter().map(|wanted| quote(&wanted.file.path)).collect();
     let paths = paths.join(" ");
     let command =
@@ -137,8 +138,17 @@ fn look(
     Ok(understand(&exec(shell, &command, QUICK)?.stdout))
 }
 
+/// Digest and mode of all files in folders, with a command to be put behind others.
+pub(crate) fn look_into(folders: &[&str]) -> String {
+    let folders = folders.join(" ");
+    let find = format!("find {folders} -type f");
+    format!(
+        "{find} -exec sha256sum {{}} + 2>/dev/null; {find} -exec stat -c '%a %n' {{}} + 2>/dev/null; true"
+    )
+}
+
 /// Lines of `sha256sum` (`digest  path`), then lines of `stat` (`mode path`).
-fn understand(text: &str) -> BTreeMap<String, (String, u32)> {
+pub(crate) fn understand(text: &str) -> There {
     let (mut digests, mut found) = (BTreeMap::new(), BTreeMap::new());
     for line in text.lines() {
         if let Some((digest, path)) = line.split_once("  ") {

@@ -91,7 +91,7 @@ fn a_second_start_changes_nothing() {
     let calls = lab.guest("dev").take_calls().join("\n");
     let calls = calls.replace("359", "N").replace("360", "N");
     expect![[r#"
-        hostname; date +%s
+        hostname; date +%s; find /var/lib/minik/bin /var/lib/minik/pki /etc/minik/node.yaml /etc/systemd/system/minik-node.service -type f -exec sha256sum {} + 2>/dev/null; find /var/lib/minik/bin /var/lib/minik/pki /etc/minik/node.yaml /etc/systemd/system/minik-node.service -type f -exec stat -c '%a %n' {} + 2>/dev/null; true
         systemctl show minik-node.service -p ActiveState -p UnitFileState -p NeedDaemonReload; echo Generation=$(cat /run/minik/generation)
         timeout N systemctl start minik-node.service && /var/lib/minik/bin/minik-node status --wait Ns"#]]
     .assert_eq(&calls);
@@ -302,4 +302,17 @@ fn nodes_come_and_go() {
     expect!["cluster `dev` has no node `m02`, only dev, dev-m03"].assert_eq(&err.to_string());
     let (again, _) = crate::add_node(&lab.tools(), &name, &options).unwrap();
     assert_eq!(again, "dev-m02");
+}
+
+#[test]
+fn a_damaged_profile_can_be_deleted_but_not_started() {
+    let lab = Lab::new(&["dev", "dev-m02"]);
+    lab.start("dev", &nodes(2)).unwrap();
+    lab.damage_profile("dev");
+    let err = lab.start("dev", &nodes(2)).unwrap_err();
+    assert!(chain(&err).contains("not understood"), "{err}");
+    lab.driver.take_calls();
+    assert!(delete(&lab.tools(), &"dev".parse().unwrap()).unwrap().existed);
+    expect!["delete dev, delete dev-m02"].assert_eq(&lab.driver.take_calls().join(", "));
+    assert_eq!(lab.files(), ["kubeconfig"]);
 }
