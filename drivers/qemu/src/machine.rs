@@ -123,6 +123,22 @@ impl<H: Host> QemuDriver<H> {
         Ok(())
     }
 
+    /// Whether a running QEMU is one to go on with. Some systems remove a user's run folder at logout,
+    /// and its sockets with it; ending the machine is all that is left then, and its disks can take
+    /// that. A QEMU that nobody recorded may be about to end, because the start it belongs to was
+    /// killed before it was in the background; only when it answers it is there to stay.
+    fn can_be_talked_to(
+        &self,
+        spec: &MachineSpec,
+        record: &MachineRecord,
+        process: &ProcessRecord,
+    ) -> bool {
+        match record.process.as_ref() == Some(process) {
+            true => self.host.exists(&Files(spec).monitor()),
+            false => Monitor::connect(spec).is_ok(),
+        }
+    }
+
     /// A machine that runs already: one that was paused, for want of disk space say, goes on.
     fn started_already(
         &self,
@@ -275,15 +291,12 @@ impl<H: Host> Driver for QemuDriver<H> {
         let mut lost = None;
         if let (record, Some(process)) = self.look(spec)? {
             let record = record.unwrap_or_else(|| MachineRecord::new(spec.disk_mib));
-            if self.host.exists(&Files(spec).monitor()) {
+            if self.can_be_talked_to(spec, &record, &process) {
                 return self.started_already(spec, record, process);
             }
-            // Some systems remove a user's run folder at logout. Nobody can talk to the machine
-            // any more, so it is ended; its disks can take that.
             self.force(spec, &process, true)?;
             self.tidy_up(spec, Some(record))?;
-            lost =
-                Some(format!("{} was gone, so the machine was restarted", spec.run_dir.display()));
+            lost = Some("it ran but could not be talked to, so it was restarted".to_owned());
         }
         let chosen = self.chosen()?;
         self.check_version(spec, chosen)?;
