@@ -9,6 +9,7 @@ mod deployment;
 mod endpoints;
 mod garbage;
 mod history;
+mod job;
 mod load_balancer;
 mod metadata;
 mod namespace;
@@ -77,6 +78,7 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (replica_set::NAME, replica_set::start),
     (daemon_set::NAME, daemon_set::start),
     (stateful_set::NAME, stateful_set::start),
+    (job::NAME, job::start),
     (node::addresses::NAME, node::addresses::start),
     (node::lifecycle::NAME, node::lifecycle::start),
     (node::eviction::NAME, node::eviction::start),

@@ -225,9 +225,10 @@ impl View<'_> {
 
     /// When every pod is of the new template and up, that template is the current one.
     fn completed(&self, mut status: StatefulSetStatus) -> StatefulSetStatus {
-        let all = Some(self.replicas()).filter(|all| *all > 0);
+        let all = self.replicas();
+        let is_all = |count: Option<i32>| count.unwrap_or(0) == all;
         let rolls = self.partition().is_some();
-        if rolls && status.updated_replicas == all && status.ready_replicas == all {
+        if rolls && is_all(status.updated_replicas) && is_all(status.ready_replicas) {
             status.current_revision.clone_from(&status.update_revision);
             status.current_replicas = status.updated_replicas;
         }
