@@ -94,13 +94,17 @@ impl Connection {
         move |source| SshError::Broken { machine, doing, source }
     }
 
-    /// Waits until the socket can do what libssh2 waits for.
-    fn wait(&self, patience: Duration) -> io::Result<()> {
-        let flags = match self.session.block_directions() {
+    /// What libssh2 waited for when its last call could not go on.
+    fn wanted(&self) -> PollFlags {
+        match self.session.block_directions() {
             BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
             BlockDirections::Outbound => PollFlags::OUT,
             BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
-        };
+        }
+    }
+
+    /// Waits until the socket can do one of these.
+    fn wait(&self, flags: PollFlags, patience: Duration) -> io::Result<()> {
         let timeout = Timespec::try_from(patience).ok();
         let mut fds = [PollFd::from_borrowed_fd(self.stream.as_fd(), flags)];
         match poll(&mut fds, timeout.as_ref())? {
@@ -118,6 +122,8 @@ impl Connection {
         let mut buffer = vec![0; CHUNK];
         loop {
             let wrote = outgoing.advance(channel)?;
+            // Asked now, because the reads below overwrite it.
+            let to_write = if outgoing.ended { PollFlags::empty() } else { self.wanted() };
             let out = drain(&mut channel.stream(0), &mut buffer, call.stdout)?;
             let err = drain(&mut channel.stream(1), &mut buffer, call.stderr)?;
             if wrote || out || err {
@@ -126,7 +132,7 @@ impl Connection {
             if channel.eof() {
                 return Ok(());
             }
-            self.wait(call.patience)?;
+            self.wait(to_write | self.wanted(), call.patience)?;
         }
     }
 }
