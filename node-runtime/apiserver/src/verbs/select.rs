@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minik_api::{Resource, fields};
+use minik_meta::selector::SelectorError;
 use minik_meta::status::Cause;
 use minik_meta::{FieldSelector, LabelSelector, Reason, Status, object};
 use minik_store::Revision;
@@ -25,17 +26,16 @@ impl Filter {
     /// Reads and checks the selectors of the query. A name in the path selects that object.
     pub(crate) fn of(call: &Call) -> Result<Filter, Status> {
         let text = |key: &str| call.query.get(key).unwrap_or_default().to_owned();
-        let labels = text("labelSelector").parse().map_err(|error| {
-            Status::bad_request(format!("unable to parse requirement: {error}"))
-        })?;
+        let labels = text("labelSelector")
+            .parse()
+            .map_err(|error: SelectorError| Status::bad_request(error.to_string()))?;
         let mut wanted = text("fieldSelector");
         if !call.target.name.is_empty() {
             let comma = if wanted.is_empty() { "" } else { "," };
             wanted = format!("metadata.name={}{comma}{wanted}", call.target.name);
         }
-        let fields: FieldSelector = wanted
-            .parse()
-            .map_err(|error: minik_meta::selector::SelectorError| {
+        let fields: FieldSelector =
+            wanted.parse().map_err(|error: minik_meta::selector::SelectorError| {
                 Status::bad_request(error.to_string())
             })?;
         fields::check(call.kind, &fields)?;
