@@ -1,5 +1,7 @@
 //! The one list of drivers.
 
+use std::path::{Path, PathBuf};
+
 use minik_driver::{Driver, RealHost};
 use minik_qemu::{QemuConfig, QemuDriver};
 
@@ -43,10 +45,38 @@ pub(crate) fn named(ctx: &Context, name: &str) -> Result<Box<dyn Driver>, Report
             RealHost,
             QemuConfig {
                 binary: ctx.config()?.get("qemu-binary").map(Into::into),
-                tool_dirs: Vec::new(),
+                tool_dirs: tool_folders(std::env::current_exe().ok().as_deref()),
                 cache_dir: ctx.folders.cache.join("qemu"),
                 accelerator: None,
             },
         )),
     })
+}
+
+/// Where a QEMU of ours may be: installed beside minik, or fetched into the source tree it was built in.
+fn tool_folders(program: Option<&Path>) -> Vec<PathBuf> {
+    let folder = |up: usize| program.and_then(|program| program.ancestors().nth(up));
+    let installed = folder(2).map(|prefix| prefix.join("lib/minik/qemu/bin"));
+    let fetched = folder(3).map(|tree| tree.join("out/tools/qemu/bin"));
+    installed.into_iter().chain(fetched).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_qemu_is_looked_for_beside_minik() {
+        let folders = tool_folders(Some(Path::new("/src/target/release/minik")));
+        let expected = ["/src/target/lib/minik/qemu/bin", "/src/out/tools/qemu/bin"];
+        assert_eq!(folders, expected.map(PathBuf::from));
+        assert!(tool_folders(None).is_empty());
+    }
+
+    #[test]
+    fn drivers_answer_to_minikubes_names() {
+        assert_eq!(canonical("kvm2").ok(), Some("libvirt"));
+        assert_eq!(canonical("qemu2").ok(), Some("qemu"));
+        assert_eq!(canonical("qmeu").unwrap_err().exit, Exit::DRIVER_UNSUPPORTED);
+    }
 }
