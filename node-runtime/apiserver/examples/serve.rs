@@ -57,11 +57,7 @@ fn make_certificates(pki: &Path) -> Outcome<()> {
     let admin = LeafRequest::client("kubernetes-admin", &["system:masters"]);
     std::fs::write(pki.join("ca.crt"), ca.cert_pem())?;
     std::fs::write(pki.join("ca.key"), ca.key_pem())?;
-    let leaves = [
-        ("apiserver", server),
-        ("apiserver-kubelet-client", kubelet),
-        ("admin", admin),
-    ];
+    let leaves = [("apiserver", server), ("apiserver-kubelet-client", kubelet), ("admin", admin)];
     for (name, request) in leaves {
         let leaf = ca.issue(&request)?;
         std::fs::write(pki.join(format!("{name}.crt")), leaf.cert_pem)?;

@@ -3,11 +3,13 @@
 
 mod defaults;
 mod escalation;
+mod limits;
 mod namespace;
 mod node;
 mod priority;
 mod service;
 mod service_account;
+mod unserved;
 
 use minik_meta::{GroupResource, Status};
 use serde_json::Value;
@@ -23,6 +25,7 @@ pub(crate) fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Statu
         priority::of_new_pod(call, object)?;
         service_account::of_new_pod(call, object)?;
         defaults::tolerations(object);
+        limits::default_resources(call, object)?;
     }
     if call.kind.is("", "Node") {
         defaults::node_taint(object);
@@ -53,6 +56,8 @@ pub(crate) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     namespace::must_be_open(call, object)?;
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
+    unserved::warn(call);
+    limits::check(call, object)?;
     escalation::check(call, None, object)
 }
 

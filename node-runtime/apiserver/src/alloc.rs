@@ -150,11 +150,7 @@ impl Allocator {
     }
 
     /// Takes exactly `address`.
-    pub(crate) fn take_address(
-        &self,
-        lease: &mut Lease,
-        address: Ipv4Addr,
-    ) -> Result<(), Refused> {
+    pub(crate) fn take_address(&self, lease: &mut Lease, address: Ipv4Addr) -> Result<(), Refused> {
         if !self.cidr.usable(address) {
             return Err(Refused::AddressOutside);
         }

@@ -46,8 +46,7 @@ impl Authorizer {
 
     /// All rules `user` holds in `namespace`.
     pub(crate) fn rules(&self, user: &User, namespace: &str) -> Vec<PolicyRule> {
-        let mut rules: Vec<PolicyRule> =
-            self.rbac.now().rules(user, namespace).cloned().collect();
+        let mut rules: Vec<PolicyRule> = self.rbac.now().rules(user, namespace).cloned().collect();
         if user.is_in(MASTERS) {
             let star = || vec!["*".to_owned()];
             rules.push(PolicyRule {

@@ -62,8 +62,7 @@ impl Config {
         let tcp = TcpListener::bind(address)
             .await
             .map_err(|source| BuildError::Listen { address, source })?;
-        let address =
-            tcp.local_addr().map_err(|source| BuildError::Listen { address, source })?;
+        let address = tcp.local_addr().map_err(|source| BuildError::Listen { address, source })?;
         let mut config = self;
         if config.advertise_port == 0 {
             config.advertise_port = address.port();
@@ -110,7 +109,10 @@ impl Secrets {
             serving: pair("apiserver")?,
             client_ca_pem: read("ca.crt")?,
             kubelet_client: pair("apiserver-kubelet-client")?,
-            service_account: KeyPairPem { private_pem: read("sa.key")?, public_pem: read("sa.pub")? },
+            service_account: KeyPairPem {
+                private_pem: read("sa.key")?,
+                public_pem: read("sa.pub")?,
+            },
         })
     }
 }

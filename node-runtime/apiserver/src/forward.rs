@@ -99,11 +99,8 @@ fn outgoing(
     strip_hop_by_hop(headers, wants_upgrade);
     // The caller's credentials are for us, not for what runs behind us.
     headers.remove(http::header::AUTHORIZATION);
-    let impersonation: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("impersonate-"))
-        .cloned()
-        .collect();
+    let impersonation: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
     for name in impersonation {
         headers.remove(name);
     }
@@ -129,8 +126,10 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, upgrading: bool) {
 async fn connect(
     to: &Upstream,
     request: Request<Body>,
-) -> Result<impl Future<Output = hyper::Result<Response<hyper::body::Incoming>>> + use<>, ForwardError>
-{
+) -> Result<
+    impl Future<Output = hyper::Result<Response<hyper::body::Incoming>>> + use<>,
+    ForwardError,
+> {
     let address = to.address;
     let failed = |source| ForwardError::Connect { address, source };
     let stream = TcpStream::connect(address).await.map_err(failed)?;

@@ -19,6 +19,7 @@ mod bootstrap;
 mod call;
 mod config;
 mod core;
+mod expiry;
 mod forward;
 mod input;
 mod kinds;

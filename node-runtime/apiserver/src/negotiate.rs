@@ -159,11 +159,7 @@ mod tests {
     fn first_acceptable_clause_wins() {
         check("*/*", false, expect!["Json Whole"]);
         check("application/yaml", false, expect!["Yaml Whole"]);
-        check(
-            "application/vnd.kubernetes.protobuf,application/json",
-            true,
-            expect!["Json Whole"],
-        );
+        check("application/vnd.kubernetes.protobuf,application/json", true, expect!["Json Whole"]);
         check(
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
             true,

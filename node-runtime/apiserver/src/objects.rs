@@ -70,8 +70,7 @@ fn convert(value: &mut Value, served: &Resource, direction: Direction) {
         return;
     }
     let storage = &served.storage;
-    let stored =
-        minik_api::kinds().by_resource(&storage.group, &storage.version, &storage.plural);
+    let stored = minik_api::kinds().by_resource(&storage.group, &storage.version, &storage.plural);
     let converted = match (stored, direction) {
         (Some(stored), Direction::FromStorage) => minik_api::convert(value, stored, served),
         (Some(stored), Direction::ToStorage) => minik_api::convert(value, served, stored),
@@ -138,6 +137,9 @@ mod tests {
             spliced(stored, Head::Item),
             r#"{"metadata":{"resourceVersion":"7","name":"a"},"spec":{}}"#
         );
-        assert_eq!(spliced(r#"{"metadata":{}}"#, Head::Full), r#"{"metadata":{"resourceVersion":"7"}}"#);
+        assert_eq!(
+            spliced(r#"{"metadata":{}}"#, Head::Full),
+            r#"{"metadata":{"resourceVersion":"7"}}"#
+        );
     }
 }

@@ -147,7 +147,12 @@ fn metrics(core: &Core) -> Response<Body> {
 }
 
 /// A document with its tag; clients that have it already get 304.
-fn tagged(headers: &HeaderMap, etag: &str, content_type: &str, make: impl FnOnce() -> Bytes) -> Response<Body> {
+fn tagged(
+    headers: &HeaderMap,
+    etag: &str,
+    content_type: &str,
+    make: impl FnOnce() -> Bytes,
+) -> Response<Body> {
     let known = headers.get(IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
     let mut response = if known == Some(etag) {
         let mut response = Response::new(body::empty());

@@ -244,13 +244,7 @@ impl Decoder<'_> {
         Ok((key, value))
     }
 
-    fn value(
-        &self,
-        name: &str,
-        kind: &FieldType,
-        item: Item<'_>,
-        depth: usize,
-    ) -> Outcome<Value> {
+    fn value(&self, name: &str, kind: &FieldType, item: Item<'_>, depth: usize) -> Outcome<Value> {
         Ok(match (kind, item) {
             (FieldType::String, Item::Bytes(text)) => utf8(text)?.into(),
             (FieldType::Bool, Item::Number(number)) => (number != 0).into(),
@@ -345,8 +339,7 @@ fn raw_json(name: &str, message: &[u8]) -> Outcome<Value> {
             if json.is_empty() {
                 return Ok(Value::Null);
             }
-            return serde_json::from_slice(json)
-                .map_err(|_| ProtobufError::Json(name.to_owned()));
+            return serde_json::from_slice(json).map_err(|_| ProtobufError::Json(name.to_owned()));
         }
     }
     Ok(Value::Null)
@@ -385,7 +378,9 @@ mod tests {
         check(
             "ServiceAccount",
             &field(1, &metadata),
-            expect![[r#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"x","creationTimestamp":"2001-09-09T01:46:40Z","labels":{"a":"b"}}}"#]],
+            expect![[
+                r#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"x","creationTimestamp":"2001-09-09T01:46:40Z","labels":{"a":"b"}}}"#
+            ]],
         );
         let secret = [field(1, b"k"), field(2, b"\x00\xff")].concat();
         check(
@@ -404,12 +399,16 @@ mod tests {
         check(
             "Pod",
             &field(2, &spec),
-            expect![[r#"{"apiVersion":"v1","kind":"Pod","spec":{"volumes":[{"name":"v","emptyDir":{}}]}}"#]],
+            expect![[
+                r#"{"apiVersion":"v1","kind":"Pod","spec":{"volumes":[{"name":"v","emptyDir":{}}]}}"#
+            ]],
         );
         check(
             "Service",
             &field(2, &field(1, &port)),
-            expect![[r#"{"apiVersion":"v1","kind":"Service","spec":{"ports":[{"port":80,"targetPort":"h"}]}}"#]],
+            expect![[
+                r#"{"apiVersion":"v1","kind":"Service","spec":{"ports":[{"port":80,"targetPort":"h"}]}}"#
+            ]],
         );
     }
 

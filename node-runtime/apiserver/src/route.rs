@@ -269,10 +269,7 @@ mod tests {
     fn pages() {
         check("GET /", expect!["Index"]);
         check("GET /readyz?verbose", expect![[r#"Health { probe: "readyz", check: None }"#]]);
-        check(
-            "GET /livez/ping",
-            expect![[r#"Health { probe: "livez", check: Some("ping") }"#]],
-        );
+        check("GET /livez/ping", expect![[r#"Health { probe: "livez", check: Some("ping") }"#]]);
         check("GET /api", expect!["Legacy"]);
         check("GET /apis", expect!["Groups"]);
         check("GET /api/v1", expect![[r#"Resources { group: "", version: "v1" }"#]]);

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::authz::aggregate;
 use crate::body::{Body, BodyError};
 use crate::core::Core;
+use crate::expiry;
 use crate::pipeline::{self, Caller};
 use crate::server::{Listener, serve};
 use crate::user::User;
@@ -47,10 +48,12 @@ impl ApiServer {
             let store = self.core.store.clone();
             tokio::spawn(aggregate::run(store, kind, stop.clone()))
         });
+        let expiry =
+            tokio::spawn(expiry::run(self.core.store.clone(), expiry::EVENT_LIFE, stop.clone()));
         serve(self.listener, self.core, drain).await;
         stop.cancel();
-        if let Some(task) = aggregation {
-            // It ends at its next wait; an abort could not leave anything half done either.
+        // They end at their next wait and cannot fail; a panic was reported when it happened.
+        for task in aggregation.into_iter().chain([expiry]) {
             let _ = task.await;
         }
     }

@@ -43,10 +43,8 @@ pub(crate) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
 
 /// Kinds that are asked or told, never stored: reviews, and the old way to bind pods.
 pub(crate) fn is_virtual(call: &Call) -> bool {
-    matches!(
-        call.kind.group.as_ref(),
-        "authentication.k8s.io" | "authorization.k8s.io"
-    ) || call.kind.is("", "Binding")
+    matches!(call.kind.group.as_ref(), "authentication.k8s.io" | "authorization.k8s.io")
+        || call.kind.is("", "Binding")
 }
 
 /// Answers the creation of a kind that is never stored.

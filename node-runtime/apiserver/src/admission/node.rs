@@ -9,9 +9,10 @@ pub(super) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
     let refuse = |why: String| Err(super::forbidden(call, object::name(object), why));
     match (call.kind.group.as_ref(), call.kind.kind.as_ref()) {
-        ("", "Node") if object::name(object) != node => {
-            refuse(format!("node \"{node}\" is not allowed to create node \"{}\"", object::name(object)))
-        }
+        ("", "Node") if object::name(object) != node => refuse(format!(
+            "node \"{node}\" is not allowed to create node \"{}\"",
+            object::name(object)
+        )),
         ("", "Pod") => {
             let mirror = object::annotation(object, "kubernetes.io/config.mirror").is_some();
             if !mirror {
@@ -30,7 +31,10 @@ pub(super) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
         ("coordination.k8s.io", "Lease") | ("storage.k8s.io", "CSINode")
             if object::name(object) != node =>
         {
-            refuse(format!("can only access {} with the same name as the requesting node", call.kind.plural))
+            refuse(format!(
+                "can only access {} with the same name as the requesting node",
+                call.kind.plural
+            ))
         }
         _ => Ok(()),
     }
@@ -40,9 +44,10 @@ pub(super) fn check_update(call: &Call, old: &Value, new: &Value) -> Result<(), 
     let Some(node) = call.user.node_name() else { return Ok(()) };
     let refuse = |why: String| Err(super::forbidden(call, object::name(old), why));
     match (call.kind.group.as_ref(), call.kind.kind.as_ref()) {
-        ("", "Node") if object::name(old) != node => {
-            refuse(format!("node \"{node}\" is not allowed to modify node \"{}\"", object::name(old)))
-        }
+        ("", "Node") if object::name(old) != node => refuse(format!(
+            "node \"{node}\" is not allowed to modify node \"{}\"",
+            object::name(old)
+        )),
         ("", "Node") => {
             if old["spec"]["taints"] != new["spec"]["taints"] && call.target.subresource.is_empty()
             {
@@ -60,9 +65,7 @@ pub(super) fn check_update(call: &Call, old: &Value, new: &Value) -> Result<(), 
 pub(super) fn check_delete(call: &Call, object: &Value) -> Result<(), Status> {
     let Some(node) = call.user.node_name() else { return Ok(()) };
     if call.kind.is("", "Pod") && object::text(object, &["spec", "nodeName"]) != node {
-        let why = format!(
-            "node \"{node}\" can only delete pods with spec.nodeName set to itself"
-        );
+        let why = format!("node \"{node}\" can only delete pods with spec.nodeName set to itself");
         return Err(super::forbidden(call, object::name(object), why));
     }
     if call.kind.is("", "Node") {

@@ -68,15 +68,15 @@ fn addresses(
     let path = spec.child("clusterIPs");
     if !had.is_empty() && wanted != had {
         let first = path.index(0);
-        return Err(vec![
-            FieldError::invalid(&first, wanted, "may not change once set"),
-        ]);
+        return Err(vec![FieldError::invalid(&first, wanted, "may not change once set")]);
     }
     let address = match wanted.as_str() {
         "None" => wanted,
         "" => allocator
             .any_address(lease)
-            .map_err(|refused| vec![FieldError::invalid(&spec.child("clusterIPs"), json!([]), refused.to_string())])?
+            .map_err(|refused| {
+                vec![FieldError::invalid(&spec.child("clusterIPs"), json!([]), refused.to_string())]
+            })?
             .to_string(),
         text if had == text => wanted,
         text => {

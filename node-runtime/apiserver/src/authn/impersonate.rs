@@ -68,9 +68,7 @@ fn wanted(headers: &HeaderMap) -> Result<Option<(User, Vec<Need>)>, Status> {
     let service_account =
         name.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|rest| rest.split_once(':'));
     let mut needs = vec![match service_account {
-        Some((namespace, account)) => {
-            need("", "serviceaccounts", "", namespace, account)
-        }
+        Some((namespace, account)) => need("", "serviceaccounts", "", namespace, account),
         None => need("", "users", "", "", name),
     }];
     needs.extend(groups.iter().map(|group| need("", "groups", "", "", group)));
@@ -78,14 +76,15 @@ fn wanted(headers: &HeaderMap) -> Result<Option<(User, Vec<Need>)>, Status> {
         needs.push(need("authentication.k8s.io", "uids", "", "", uid));
     }
     for (key, values) in &extra {
-        let each = values
-            .iter()
-            .map(|value| need("authentication.k8s.io", "userextras", key, "", value));
+        let each =
+            values.iter().map(|value| need("authentication.k8s.io", "userextras", key, "", value));
         needs.extend(each);
     }
 
     let mut user = match service_account {
-        Some((namespace, account)) if groups.is_empty() => User::service_account(namespace, account),
+        Some((namespace, account)) if groups.is_empty() => {
+            User::service_account(namespace, account)
+        }
         _ if name == ANONYMOUS => {
             let mut groups = groups;
             if !groups.iter().any(|group| group == UNAUTHENTICATED) {
@@ -162,12 +161,10 @@ mod tests {
 
     #[test]
     fn a_service_account_comes_with_its_groups() {
-        let (user, needs) = wanted(&headers(&[(
-            "impersonate-user",
-            "system:serviceaccount:web:robot",
-        )]))
-        .expect("valid")
-        .expect("asked");
+        let (user, needs) =
+            wanted(&headers(&[("impersonate-user", "system:serviceaccount:web:robot")]))
+                .expect("valid")
+                .expect("asked");
         assert_eq!(user, User::service_account("web", "robot"));
         assert_eq!(needs, [need("", "serviceaccounts", "", "web", "robot")]);
     }

@@ -113,9 +113,8 @@ impl Tokens {
         let verifying = verifying.map_err(TokenError::Keys)?;
         let mut jwk =
             Jwk::from_encoding_key(&signing, Algorithm::ES256).map_err(TokenError::Keys)?;
-        let key_id = jwk
-            .thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256)
-            .map_err(TokenError::Keys)?;
+        let key_id =
+            jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).map_err(TokenError::Keys)?;
         jwk.common.key_id = Some(key_id.clone());
         jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
         Ok(Tokens {
@@ -179,8 +178,7 @@ impl Tokens {
         rules.validate_nbf = true;
         rules.validate_aud = false;
         rules.set_issuer(&[&self.issuer]);
-        rules.required_spec_claims =
-            HashSet::from(["exp", "iss", "sub"].map(str::to_owned));
+        rules.required_spec_claims = HashSet::from(["exp", "iss", "sub"].map(str::to_owned));
         jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules)
             .map(|data| data.claims)
             .map_err(TokenError::Invalid)
@@ -219,11 +217,7 @@ fn exists(
     if alive {
         return Ok(());
     }
-    Err(TokenError::Gone {
-        what,
-        namespace: namespace.to_owned(),
-        name: wanted.name.clone(),
-    })
+    Err(TokenError::Gone { what, namespace: namespace.to_owned(), name: wanted.name.clone() })
 }
 
 fn user_of(claims: &Claims) -> User {

@@ -60,10 +60,8 @@ async fn refresh(store: &Store, kind: Kind, prefix: &str) -> Result<(), StoreErr
 
 /// The rules an aggregated role must have: those of all roles it selects, each rule once.
 fn union(role: &Value, all: &[&Value]) -> Option<Vec<Value>> {
+    object::at(role, &["aggregationRule"])?;
     let selectors = object::list(role, &["aggregationRule", "clusterRoleSelectors"]);
-    if object::at(role, &["aggregationRule"]).is_none() {
-        return None;
-    }
     let mut rules: Vec<Value> = Vec::new();
     for selector in selectors {
         let Ok(selector) = LabelSelector::from_object(Some(selector)) else { continue };
@@ -94,9 +92,7 @@ mod tests {
             "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to-view": "true"}}]},
         });
         let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]});
-        let part = |name: &str, value: &str| {
-            json!({"metadata": {"name": name, "labels": {"to-view": value}}, "rules": [rule]})
-        };
+        let part = |name: &str, value: &str| json!({"metadata": {"name": name, "labels": {"to-view": value}}, "rules": [rule]});
         let (a, b, c) = (part("a", "true"), part("b", "true"), part("c", "false"));
         assert_eq!(union(&aggregated, &[&aggregated, &a, &b, &c]), Some(vec![rule.clone()]));
         assert_eq!(union(&a, &[&a]), None);

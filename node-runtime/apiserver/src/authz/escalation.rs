@@ -27,10 +27,12 @@ fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
                     out.push(one);
                     continue;
                 }
-                out.extend(rule.resource_names.iter().map(|name| PolicyRule {
-                    resource_names: vec![name.clone()],
-                    ..one.clone()
-                }));
+                out.extend(
+                    rule.resource_names.iter().map(|name| PolicyRule {
+                        resource_names: vec![name.clone()],
+                        ..one.clone()
+                    }),
+                );
             }
         }
         out.extend(rule.non_resource_urls.iter().map(|url| PolicyRule {
@@ -113,9 +115,9 @@ mod tests {
 
     /// `verbs groups resources [names]`, comma separated; `-` is the core group.
     fn rule(text: &str) -> PolicyRule {
-        let mut words = text.split(' ').map(|word| {
-            word.split(',').map(|part| part.replace('-', "")).collect::<Vec<String>>()
-        });
+        let mut words = text
+            .split(' ')
+            .map(|word| word.split(',').map(|part| part.replace('-', "")).collect::<Vec<String>>());
         let mut next = || words.next().unwrap_or_default();
         PolicyRule {
             verbs: next(),

@@ -208,7 +208,8 @@ mod tests {
             });
             found.map_or(0, |(_, object)| object["rules"].as_array().map_or(0, Vec::len))
         };
-        let parts = ["admin", "edit", "view"].map(|name| rules(&format!("system:aggregate-to-{name}")));
+        let parts =
+            ["admin", "edit", "view"].map(|name| rules(&format!("system:aggregate-to-{name}")));
         assert_eq!(rules("admin"), parts.iter().sum::<usize>());
         assert_eq!(rules("edit"), parts[1] + parts[2]);
         assert!(rules("view") > 5);

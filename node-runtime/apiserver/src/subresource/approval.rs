@@ -8,11 +8,11 @@ use crate::authz::rbac::Wish;
 use crate::authz::{self};
 use crate::body::Body;
 use crate::call::Call;
+use crate::input::{self, Patch};
+use crate::output;
 use crate::route::Verb;
 use crate::verbs::get;
 use crate::verbs::write::{self, Change, Part};
-use crate::input::{self, Patch};
-use crate::output;
 
 pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     if call.verb == Verb::Get {

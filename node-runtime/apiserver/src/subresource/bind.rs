@@ -82,9 +82,7 @@ fn change<'a>(call: &'a Call, node: String, binding: &'a Value) -> Change<'a> {
         let name = object::name(pod);
         let conflict = |why: String| Err(Status::conflict(&call.resource(), name, why));
         if object::deletion_timestamp(pod).is_some() {
-            return conflict(format!(
-                "pod {name} is being deleted, cannot be assigned to a host"
-            ));
+            return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
         }
         let assigned = object::text(pod, &["spec", "nodeName"]);
         if !assigned.is_empty() {

@@ -78,8 +78,7 @@ async fn spend(call: &Call, pod: &Value, dry_run: bool) -> Result<(), Status> {
 
 fn covers(budget: &Value, pod: &Value) -> bool {
     let selector = object::at(budget, &["spec", "selector"]);
-    LabelSelector::from_object(selector)
-        .is_ok_and(|selector| selector.matches(object::labels(pod)))
+    LabelSelector::from_object(selector).is_ok_and(|selector| selector.matches(object::labels(pod)))
 }
 
 fn take_one(budget: &mut Value, pod: &str) -> Result<(), Status> {

@@ -16,15 +16,19 @@ pub(super) async fn finalize(
     let finalizers = object::list(&given, &["spec", "finalizers"]).to_vec();
     let version = object::resource_version(&given).to_owned();
     let uid = object::uid(&given).to_owned();
-    let changed = write::modify(call, Part::Other, Box::new(|current| {
-        let mut changed = current.clone();
-        object::set(&mut changed, &["spec", "finalizers"], finalizers.clone());
-        object::set(&mut changed, &["metadata", "resourceVersion"], version.clone());
-        if !uid.is_empty() {
-            object::set(&mut changed, &["metadata", "uid"], uid.clone());
-        }
-        Ok(changed)
-    }))
+    let changed = write::modify(
+        call,
+        Part::Other,
+        Box::new(|current| {
+            let mut changed = current.clone();
+            object::set(&mut changed, &["spec", "finalizers"], finalizers.clone());
+            object::set(&mut changed, &["metadata", "resourceVersion"], version.clone());
+            if !uid.is_empty() {
+                object::set(&mut changed, &["metadata", "uid"], uid.clone());
+            }
+            Ok(changed)
+        }),
+    )
     .await?;
     Ok(output::one(call, StatusCode::OK, changed))
 }

@@ -16,7 +16,8 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
         Verb::Update => {
             let mut object = input::object(call, call.kind, request).await?;
             write::place(call, &mut object)?;
-            let updated = write::modify(call, Part::Status, Box::new(|_| Ok(object.clone()))).await?;
+            let updated =
+                write::modify(call, Part::Status, Box::new(|_| Ok(object.clone()))).await?;
             Ok(output::one(call, StatusCode::OK, updated))
         }
         _ => get::get(call),

@@ -106,7 +106,8 @@ fn container(call: &Call, pod: &Value) -> Result<String, Status> {
     let pod_name = &call.target.name;
     match call.query.non_empty("container") {
         Some(name) => {
-            let known = [&main, &init, &ephemeral].iter().any(|list| list.iter().any(|n| n == name));
+            let known =
+                [&main, &init, &ephemeral].iter().any(|list| list.iter().any(|n| n == name));
             if !known {
                 return Err(Status::bad_request(format!(
                     "container {name} is not valid for pod {pod_name}"
@@ -116,7 +117,9 @@ fn container(call: &Call, pod: &Value) -> Result<String, Status> {
         }
         None => match main.as_slice() {
             [only] => Ok(only.clone()),
-            [] => Err(Status::bad_request(format!("a container name must be specified for pod {pod_name}"))),
+            [] => Err(Status::bad_request(format!(
+                "a container name must be specified for pod {pod_name}"
+            ))),
             several => {
                 let mut why = format!(
                     "a container name must be specified for pod {pod_name}, choose one of: [{}]",
@@ -156,11 +159,7 @@ fn upstream(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Upstream {
     Upstream { address, tls, host: address.to_string() }
 }
 
-async fn pass(
-    to: &Upstream,
-    path: &str,
-    request: Request<Body>,
-) -> Result<Response<Body>, Status> {
+async fn pass(to: &Upstream, path: &str, request: Request<Body>) -> Result<Response<Body>, Status> {
     forward(to, path, request).await.map_err(|error| {
         let message = format!("error trying to reach service: {error}");
         Status::new(Reason::ServiceUnavailable, message)
@@ -213,9 +212,7 @@ fn pod_upstream(call: &Call) -> Result<Upstream, Status> {
             let first = pod.pointer("/spec/containers/0/ports/0/containerPort");
             first.and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok()).unwrap_or(80)
         }
-        port => port
-            .parse()
-            .map_err(|_| Status::bad_request(format!("invalid port {port:?}")))?,
+        port => port.parse().map_err(|_| Status::bad_request(format!("invalid port {port:?}")))?,
     };
     Ok(upstream(SocketAddr::new(ip, port), pod_tls(call, scheme)))
 }

@@ -1,9 +1,9 @@
 //! Makes tokens for service accounts (`TokenRequest`).
 
+use ::time::Duration;
 use http::{Request, Response, StatusCode};
 use minik_meta::{FieldError, GroupKind, GroupResource, Path, Status, names, object, time};
 use serde_json::{Value, json};
-use ::time::Duration;
 
 use crate::authn::token::{Claims, KubernetesClaims, Reference};
 use crate::body::Body;

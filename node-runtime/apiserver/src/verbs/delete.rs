@@ -2,12 +2,12 @@
 //!
 //! What has to happen is decided by [`decide`], which is pure; the loop around it carries it out.
 
+use ::time::{Duration, OffsetDateTime};
 use http::{Request, Response, StatusCode};
 use minik_api::Resource;
 use minik_meta::status::Details;
 use minik_meta::{Status, object, time};
 use serde_json::{Value, json};
-use ::time::{Duration, OffsetDateTime};
 
 use crate::body::Body;
 use crate::call::{self, Call};

@@ -144,11 +144,7 @@ pub(crate) fn find(call: &Call) -> Result<Found, Status> {
     }
 }
 
-fn next(
-    found: &Found,
-    prefix: &str,
-    remaining: Option<usize>,
-) -> Option<(String, Option<usize>)> {
+fn next(found: &Found, prefix: &str, remaining: Option<usize>) -> Option<(String, Option<usize>)> {
     let last = found.entries.last()?;
     let start = last.key.strip_prefix(prefix)?;
     let rv = i64::try_from(found.revision.0).ok()?;

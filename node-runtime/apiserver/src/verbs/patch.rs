@@ -6,9 +6,9 @@ use minik_meta::{Status, object};
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::verbs::write::{self, Change, Part};
 use crate::input::{self, Patch};
 use crate::output;
+use crate::verbs::write::{self, Change, Part};
 
 pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     patch_part(call, request, Part::Main).await

@@ -255,8 +255,7 @@ impl Watching {
 fn seen_through<'a>(filter: &Filter, event: &'a Event) -> Option<(&'static str, &'a Bytes)> {
     let previous = event.previous.as_ref();
     let before = previous.filter(|old| filter.selects_stored(&old.value, old.modified));
-    let after = event.kind == EventKind::Put
-        && filter.selects_stored(&event.value, event.revision);
+    let after = event.kind == EventKind::Put && filter.selects_stored(&event.value, event.revision);
     match (before, after) {
         (None, false) => None,
         (None, true) => Some(("ADDED", &event.value)),

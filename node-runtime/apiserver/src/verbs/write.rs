@@ -12,8 +12,7 @@ use crate::call::Call;
 use crate::objects;
 
 /// Makes the wanted state of an object from its current one. Pure: it may be called again.
-pub(crate) type Change<'a> =
-    Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
+pub(crate) type Change<'a> = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
 
 /// Which part of an object a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,11 +148,7 @@ fn stamp_new(object: &mut Value) {
 ///
 /// Tried again on the newest state when somebody else was faster, so `change` must be pure. If
 /// the state it returns names another resource version than the current one, that is a conflict.
-pub(crate) async fn modify(
-    call: &Call,
-    part: Part,
-    change: Change<'_>,
-) -> Result<Value, Status> {
+pub(crate) async fn modify(call: &Call, part: Part, change: Change<'_>) -> Result<Value, Status> {
     let (kind, name) = (call.kind, call.target.name.as_str());
     let key: Arc<str> = objects::key(kind, &call.target.namespace, name).into();
     for _ in 0..TRIES_MAX {
@@ -195,8 +190,8 @@ pub(crate) async fn modify(
 fn is_finished(kind: &Resource, object: &Value) -> bool {
     let dying = object::deletion_timestamp(object).is_some();
     let grace = object::integer(object, &["metadata", "deletionGracePeriodSeconds"]);
-    let namespace_holds = kind.is("", "Namespace")
-        && !object::list(object, &["spec", "finalizers"]).is_empty();
+    let namespace_holds =
+        kind.is("", "Namespace") && !object::list(object, &["spec", "finalizers"]).is_empty();
     dying
         && grace.unwrap_or(0) == 0
         && object::finalizers(object).next().is_none()
@@ -261,9 +256,9 @@ pub(crate) fn with_version(mut object: Value, revision: Revision) -> Value {
 /// A write that failed for another reason than a conflict.
 pub(crate) fn cannot_write(call: &Call, name: &str, error: StoreError) -> Status {
     match error {
-        StoreError::TooLarge { size, max, .. } => Status::request_entity_too_large(format!(
-            "the object has {size} bytes, limit is {max}"
-        )),
+        StoreError::TooLarge { size, max, .. } => {
+            Status::request_entity_too_large(format!("the object has {size} bytes, limit is {max}"))
+        }
         error => {
             tracing::error!(resource = %call.resource(), name, %error, "cannot write");
             Status::internal(error)

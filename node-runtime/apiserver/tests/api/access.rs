@@ -170,8 +170,10 @@ async fn budgets_hold_evictions_back() {
     api.post(budgets, budget).await.ok();
     let eviction = json!({"metadata": {"name": "a"}});
     let refused = api.post(&format!("{PODS}/a/eviction"), eviction.clone()).await;
-    expect!["429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget."]
-        .assert_eq(&refused.failure());
+    expect![
+        "429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget."
+    ]
+    .assert_eq(&refused.failure());
     let status = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1,
         "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
     api.patch(&format!("{budgets}/b/status"), status).await.ok();

@@ -160,8 +160,10 @@ async fn changing(kubectl: &Session) {
     kubectl.run("edit deploy web -n shop", &["edited"]).await;
     kubectl.run("get deploy -n shop -o wide", &["nginx:4"]).await;
     kubectl.run("scale deploy web -n shop --replicas=5", &["scaled"]).await;
-    kubectl.run("wait deploy/web -n shop --for=jsonpath={.spec.replicas}=5", &["condition met"]).await;
-    kubectl.run("get deploy web -n shop -o yaml", &["generation: 5", "replicas: 5"]).await;
+    kubectl
+        .run("wait deploy/web -n shop --for=jsonpath={.spec.replicas}=5", &["condition met"])
+        .await;
+    kubectl.run("get deploy web -n shop -o yaml", &["replicas: 5", "image: nginx:4"]).await;
     kubectl.run("get deploy web -n shop --watch-only --request-timeout=1s", &[]).await;
 }
 

@@ -98,10 +98,7 @@ async fn logs_and_proxies_reach_the_kubelet() {
     let address = echo_kubelet(&api).await;
     place_pod(&api, address).await;
     let log = api.get(&format!("{PODS}/a/log?follow=true&tailLines=5")).await;
-    assert_eq!(
-        log.ok(),
-        "GET /containerLogs/default/a/c?follow=true&tailLines=5 HTTP/1.1"
-    );
+    assert_eq!(log.ok(), "GET /containerLogs/default/a/c?follow=true&tailLines=5 HTTP/1.1");
     let metrics = api.get("/api/v1/nodes/n1/proxy/metrics/cadvisor?x=1").await;
     assert_eq!(metrics.ok(), "GET /metrics/cadvisor?x=1 HTTP/1.1");
     let other = api.get(&format!("{PODS}/a/log?container=nope")).await;

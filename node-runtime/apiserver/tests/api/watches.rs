@@ -46,8 +46,7 @@ async fn selectors_make_changes_appear_as_added_and_deleted() {
 #[tokio::test]
 async fn one_object_by_name() {
     let api = Api::new().await;
-    let mut events =
-        api.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Da")).await;
+    let mut events = api.watch(&format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Da")).await;
     api.post(MAPS, config_map("ab")).await.ok();
     api.post(MAPS, config_map("a")).await.ok();
     assert_eq!(events.line().await, "ADDED a");

@@ -170,10 +170,7 @@ async fn finalizers_hold_an_object_until_they_are_gone() {
     api.post(MAPS, body).await.ok();
     let path = format!("{MAPS}/a");
     let marked = api.delete(&format!("{path}?propagationPolicy=Foreground")).await.ok();
-    assert_eq!(
-        marked["metadata"]["finalizers"],
-        json!(["example.com/f", "foregroundDeletion"])
-    );
+    assert_eq!(marked["metadata"]["finalizers"], json!(["example.com/f", "foregroundDeletion"]));
     let rest = json!({"metadata": {"finalizers": ["foregroundDeletion"]}});
     assert_eq!(api.patch(&path, rest).await.code, 200);
     assert_eq!(api.patch(&path, json!({"metadata": {"finalizers": null}})).await.code, 200);
