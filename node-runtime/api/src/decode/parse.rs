@@ -8,6 +8,10 @@ use serde::{Deserialize, de};
 use serde_json::{Map, Number, Value};
 use serde_yaml::options::DuplicateKeyPolicy;
 
+/// Deepest nesting of YAML; as deep as the JSON parser goes.
+const DEPTH_MAX: usize = 128;
+/// Most values in one YAML document.
+const NODES_MAX: usize = 1_000_000;
 /// So many duplicate keys are reported at most.
 const DUPLICATES_MAX: usize = 20;
 
@@ -26,7 +30,12 @@ pub(super) fn json(bytes: &[u8]) -> Result<Parsed, String> {
 }
 
 pub(super) fn yaml(bytes: &[u8]) -> Result<Parsed, String> {
+    let budget = serde_yaml::budget! {
+        max_depth: DEPTH_MAX,
+        max_nodes: NODES_MAX,
+    };
     let options = serde_yaml::options! {
+        budget: Some(budget),
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         legacy_octal_numbers: true,
         with_snippet: false,
