@@ -35,7 +35,7 @@ pub(super) fn yaml(bytes: &[u8]) -> Result<Parsed, String> {
         max_nodes: NODES_MAX,
     };
     let options = serde_yaml::options! {
-        budget: Some(budget),
+        budget: budget,
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         legacy_octal_numbers: true,
         with_snippet: false,
