@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! no identity ──rehome──→ identity applied ──SSH listens──→ ready
-//!      ↑ a template waits here     └── systemd starts SSH ──┘
+//!      ↑ a template waits here     └─ systemd starts SSH ─┘
 //! ```
 
 use std::fs::{self, File};
@@ -41,9 +41,9 @@ pub(crate) fn run() -> Result<(), Error> {
     let mut agent =
         Agent { seed, channel: None, ssh, ssh_is_up: ssh::is_up_already(), button: None };
     if let Some(seed) = &agent.seed {
-        network::apply(&seed.nics)?;
-        notify::tell_systemd_ready()?;
+        network::apply(&[], &seed.nics)?;
     }
+    notify::tell_systemd_ready()?;
     agent.channel = match Channel::open() {
         Ok(channel) => Some(channel),
         Err(error) => {
@@ -158,20 +158,20 @@ impl Agent {
     }
 
     /// Takes over a new identity while running. The seed is kept first, so that a guest that loses power half-way
-    /// comes back as the new one.
+    /// comes back as the new one. SSH starts by itself once there is a host key.
     fn rehome(&mut self, documents: Documents) -> Result<(), Error> {
         let seed = documents.parse()?;
-        let replaces = self.seed.as_ref().map(|old| old.instance_id.clone());
+        let before = self.seed.take();
+        let replaces = before.as_ref().map(|old| old.instance_id.clone());
         saved::write(Path::new(saved::PATH), &Saved { documents, replaces })?;
         clock::not_before(seed.time_unix_ms)?;
         stir_entropy(&seed)?;
-        identity::write(Path::new("/"), &seed)?;
         rustix::system::sethostname(seed.hostname.as_bytes())
             .map_err(on_system("set the hostname"))?;
-        network::apply(&seed.nics)?;
-        let had_identity = self.seed.replace(seed).is_some();
-        notify::tell_systemd_ready()?;
-        if had_identity {
+        network::apply(before.as_ref().map_or(&[], |old| &old.nics), &seed.nics)?;
+        identity::write(Path::new("/"), &seed)?;
+        self.seed = Some(seed);
+        if before.is_some() {
             self.ssh_is_up = false;
             ssh::restart()?;
         }

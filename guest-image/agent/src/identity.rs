@@ -52,9 +52,10 @@ fn files(seed: &Seed) -> Vec<IdentityFile> {
         file("etc/hosts", 0o644, hosts(seed)),
         file("etc/machine-id", 0o444, format!("{}\n", seed.machine_id)),
         file("etc/resolv.conf", 0o644, resolv_conf(seed)),
-        file("etc/ssh/ssh_host_ed25519_key", 0o600, with_newline(&seed.host_key.private)),
-        file("etc/ssh/ssh_host_ed25519_key.pub", 0o644, with_newline(&seed.host_key.public)),
         file("root/.ssh/authorized_keys", 0o600, seed.authorized_keys.join("\n") + "\n"),
+        file("etc/ssh/ssh_host_ed25519_key.pub", 0o644, with_newline(&seed.host_key.public)),
+        // Last: systemd starts SSH when it appears.
+        file("etc/ssh/ssh_host_ed25519_key", 0o600, with_newline(&seed.host_key.private)),
     ]
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod facts;
 mod identity;
 mod init;
+mod netlink;
 mod network;
 mod notify;
 mod power;
