@@ -35,6 +35,10 @@ pub(crate) struct GlobalArgs {
     )]
     pub(crate) verbosity: Option<u8>,
 
+    /// Fail at once when another minik works on the same cluster
+    #[arg(long, global = true)]
+    pub(crate) no_wait: bool,
+
     /// Write debug logs to stderr
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true")]

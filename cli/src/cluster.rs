@@ -25,9 +25,6 @@ use crate::kube::{Api, Credentials};
 use crate::progress::{Steps, Watcher};
 use crate::report::Report;
 
-/// How long a command waits while another one works on the same cluster.
-const LOCK_PATIENCE: Duration = Duration::from_secs(60);
-
 /// How long a machine may take to power off before it is ended by force.
 const STOP_GRACE: Duration = Duration::from_secs(60);
 
@@ -112,7 +109,7 @@ impl<'a> Workshop<'a> {
             reporter: &Steps { out: &self.ctx.out },
             kubeconfig: &self.kubeconfig,
             node_binary: &self.node_binary,
-            lock_patience: LOCK_PATIENCE,
+            lock_patience: self.ctx.lock_patience,
         })
         .map_err(told)
     }

@@ -1,11 +1,16 @@
 //! What every command gets: folders, output, environment and the profile it works on.
 
+use std::time::Duration;
+
 use minik_provisioner::state::Folders;
 
 use crate::args::GlobalArgs;
 use crate::config::Config;
 use crate::out::Out;
 use crate::report::Report;
+
+/// How long a command waits while another one works on the same cluster, unless told not to.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The profile used when none is named.
 pub(crate) const DEFAULT_PROFILE: &str = "minik";
@@ -15,6 +20,8 @@ pub(crate) const DEFAULT_PROFILE: &str = "minik";
 pub(crate) struct Context {
     pub(crate) folders: Folders,
     pub(crate) out: Out,
+    /// How long to wait while another minik works on the same cluster.
+    pub(crate) lock_patience: Duration,
     profile: Option<String>,
 }
 
@@ -22,7 +29,12 @@ impl Context {
     /// Finds the folders; gives `out` back with the report when there are none.
     pub(crate) fn new(global: &GlobalArgs, out: Out) -> Result<Context, (Report, Out)> {
         match Folders::from_env() {
-            Ok(folders) => Ok(Context { folders, out, profile: global.profile.clone() }),
+            Ok(folders) => Ok(Context {
+                folders,
+                out,
+                lock_patience: if global.no_wait { Duration::ZERO } else { LOCK_PATIENCE },
+                profile: global.profile.clone(),
+            }),
             Err(err) => Err((crate::advice::provision(&err), out)),
         }
     }

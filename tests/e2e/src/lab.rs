@@ -1,6 +1,7 @@
 //! A lab: one network namespace, one home folder for minik, one kubeconfig; all gone when dropped.
 
 use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct Lab {
     namespace: String,
+    /// The user that commands run as; root when none is named.
+    user: Option<u32>,
     folder: TempDir,
     bin: PathBuf,
     environment: Vec<(String, String)>,
@@ -92,14 +95,34 @@ impl Lab {
             ("MINIK_IMAGE_URL".to_owned(), format!("file://{}", manifest.display())),
         ];
         // The lab's own home trusts nobody yet; the image was signed with the key of who built it.
-        environment.push(("MINIK_IMAGE_KEY".to_owned(), builders_key().display().to_string()));
+        let key = folder.path().join("image.pub");
+        std::fs::copy(builders_key(), &key).expect("the public key of who built the image");
+        environment.push(("MINIK_IMAGE_KEY".to_owned(), key.display().to_string()));
         let qemu = root().join("out/tools/qemu/bin/qemu-system-x86_64");
         if qemu.exists() {
             environment.push(("MINIK_QEMU".to_owned(), qemu.display().to_string()));
         }
-        let lab = Lab { namespace, folder, bin, environment };
+        let lab = Lab { namespace, user: None, folder, bin, environment };
         lab.outside("ip", &["netns", "add", &lab.namespace]).ok();
         lab.outside("ip", &["-n", &lab.namespace, "link", "set", "lo", "up"]).ok();
+        lab
+    }
+
+    /// A lab whose commands run as a user without any rights.
+    ///
+    /// # Panics
+    ///
+    /// As [`Lab::new`].
+    pub fn unprivileged(name: &str) -> Lab {
+        /// Debian's `nobody`.
+        const NOBODY: u32 = 65534;
+        let mut lab = Lab::new(name);
+        std::os::unix::fs::chown(lab.folder.path(), Some(NOBODY), Some(NOBODY))
+            .expect("root may give its folder away");
+        let home = lab.folder.path().display().to_string();
+        lab.set("HOME", &home);
+        lab.set("XDG_RUNTIME_DIR", &home);
+        lab.user = Some(NOBODY);
         lab
     }
 
@@ -117,6 +140,28 @@ impl Lab {
     pub fn minik(&self, words: &str) -> Said {
         let minik = self.bin.join("minik");
         self.inside(minik.to_str().expect("a path in UTF-8"), words, None)
+    }
+
+    /// Runs `minik start` with events and kills it, with SIGKILL, when the step `name` begins; false
+    /// when it ended before.
+    pub fn start_killed_at(&self, flags: &str, name: &str) -> bool {
+        let mut command = self.command(self.bin.join("minik").to_str().expect("a path in UTF-8"));
+        command.args(["start", "--output", "json"]).args(flags.split_whitespace());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("minik starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
+        let begins = lines.lines().map_while(Result::ok).any(|line| {
+            let event: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+            event["type"] == "io.k8s.sigs.minikube.step" && event["data"]["name"] == name
+        });
+        // `ip netns exec` and `setpriv` become the program itself: this is minik's own process.
+        child.kill().expect("the process is ours");
+        child.wait().expect("it ends");
+        begins
     }
 
     /// Runs the machine's own, unmodified kubectl.
@@ -164,8 +209,23 @@ impl Lab {
     }
 
     /// What of this lab is left on the machine: processes that name its folder, devices beside
-    /// loopback. Empty after a clean `minik delete`.
+    /// loopback, entries of the kubeconfig. Empty after a clean `minik delete`.
     pub fn leftovers(&self) -> String {
+        let mut found = self.leftovers_of_machines();
+        let contexts = self.kubectl("config get-contexts -o name").stdout;
+        for context in contexts.lines() {
+            let _ = writeln!(found, "context {context}");
+        }
+        for profile in
+            std::fs::read_dir(self.path("h/data/profiles")).into_iter().flatten().flatten()
+        {
+            let _ = writeln!(found, "folder {}", profile.path().display());
+        }
+        found
+    }
+
+    /// The processes and network devices among [`Lab::leftovers`].
+    pub fn leftovers_of_machines(&self) -> String {
         let mut found = String::new();
         let folder = self.folder.path().display().to_string();
         for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
@@ -182,9 +242,33 @@ impl Lab {
         found
     }
 
+    /// A copy of the guest image that a test may damage.
+    pub fn copy_image(&self, to: &Path) {
+        std::fs::create_dir_all(to).expect("a folder of ours");
+        for file in std::fs::read_dir(root().join("out/guest-image")).expect("the image").flatten()
+        {
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("room for a copy");
+        }
+    }
+
+    /// Holds the lock of a cluster, as another minik would, until the file is dropped.
+    pub fn hold_the_lock(&self, profile: &str) -> std::fs::File {
+        let folder = self.path("h/data/locks");
+        std::fs::create_dir_all(&folder).expect("a folder of ours");
+        let file =
+            std::fs::File::create(folder.join(format!("{profile}.lock"))).expect("a file of ours");
+        file.lock().expect("nobody else has it");
+        file
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace, program]);
+        command.args(["netns", "exec", &self.namespace]);
+        if let Some(user) = self.user {
+            let ids = [format!("--reuid={user}"), format!("--regid={user}")];
+            command.arg("setpriv").args(ids).arg("--clear-groups");
+        }
+        command.arg(program);
         command.envs(self.environment.iter().cloned());
         command
     }
@@ -201,11 +285,9 @@ impl Drop for Lab {
         if std::thread::panicking() {
             show(&self.minik("logs -n 80"));
         }
-        for command in ["delete --all"] {
-            let said = self.minik(command);
-            if said.code != 0 {
-                show(&said);
-            }
+        let said = self.minik("delete --all");
+        if said.code != 0 {
+            show(&said);
         }
         self.outside("ip", &["netns", "delete", &self.namespace]);
     }
@@ -214,6 +296,14 @@ impl Drop for Lab {
 #[expect(clippy::print_stderr, reason = "the last words of a failed test")]
 fn show(said: &Said) {
     eprintln!("$ {} -> {}\n{}\n{}", said.command, said.code, said.stdout, said.stderr);
+}
+
+/// Changes one byte in the middle of a file.
+pub fn flip_a_byte(file: &Path) {
+    let mut content = std::fs::read(file).expect("the file is there");
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    std::fs::write(file, content).expect("the file is ours");
 }
 
 fn run(mut command: Command, shown: String, stdin: Option<&str>) -> Said {
