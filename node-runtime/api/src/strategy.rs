@@ -7,6 +7,8 @@
 mod jobs;
 mod services;
 
+use std::collections::BTreeMap;
+
 use minik_meta::{Status, object};
 use serde_json::{Map, Value, json};
 
@@ -165,18 +167,16 @@ fn keep(new: &mut Value, old: &Value, path: &[&str]) {
 /// Whether anything but metadata and status differs. A Deployment's annotations count, too: they
 /// are copied to its ReplicaSets.
 fn spec_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
-    let relevant = |value: &Value| -> Vec<(String, Value)> {
+    fn relevant(value: &Value) -> BTreeMap<&str, &Value> {
         let fields = value.as_object().into_iter().flatten();
-        let mut kept: Vec<(String, Value)> = fields
-            .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        kept.sort_by(|a, b| a.0.cmp(&b.0));
-        kept
+        let fields = fields.map(|(key, value)| (key.as_str(), value));
+        fields.filter(|(key, _)| !matches!(*key, "metadata" | "status")).collect()
+    }
+    let same_annotations = || {
+        let path = ["metadata", "annotations"];
+        object::at(new, &path) == object::at(old, &path)
     };
-    let annotations = |value: &Value| object::at(value, &["metadata", "annotations"]).cloned();
-    relevant(new) != relevant(old)
-        || (resource.is("apps", "Deployment") && annotations(new) != annotations(old))
+    relevant(new) != relevant(old) || (resource.is("apps", "Deployment") && !same_annotations())
 }
 
 fn add_namespace_finalizer(new: &mut Value) {

@@ -39,32 +39,38 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn object(&mut self, ty: &'a Type, map: &mut Map<String, Value>) -> Result<(), String> {
-        let keys: Vec<String> = map.keys().cloned().collect();
-        for key in keys {
-            let Some(field) = ty.field(&key) else {
-                map.shift_remove(&key);
-                if self.unknown.len() < UNKNOWN_MAX {
-                    let dot = if self.path.is_empty() { "" } else { "." };
-                    self.unknown.push(format!("unknown field \"{}{dot}{key}\"", self.path));
-                }
-                continue;
+        let mut outcome = Ok(());
+        map.retain(|key, value| {
+            if outcome.is_err() {
+                return true;
+            }
+            let Some(field) = ty.field(key) else {
+                self.note_unknown(key);
+                return false;
             };
-            if map[&key].is_null() {
-                map.shift_remove(&key);
-                continue;
+            if value.is_null() {
+                return false;
             }
             let lengths = (self.path.len(), self.go_path.len());
             for path in [&mut self.path, &mut self.go_path] {
                 if !path.is_empty() {
                     path.push('.');
                 }
-                path.push_str(&key);
+                path.push_str(key);
             }
-            self.value(ty, &field.kind, &mut map[&key])?;
+            outcome = self.value(ty, &field.kind, value);
             self.path.truncate(lengths.0);
             self.go_path.truncate(lengths.1);
+            true
+        });
+        outcome
+    }
+
+    fn note_unknown(&mut self, key: &str) {
+        if self.unknown.len() < UNKNOWN_MAX {
+            let dot = if self.path.is_empty() { "" } else { "." };
+            self.unknown.push(format!("unknown field \"{}{dot}{key}\"", self.path));
         }
-        Ok(())
     }
 
     fn value(
