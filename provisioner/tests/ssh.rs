@@ -1,9 +1,11 @@
 //! The real way into a guest, against OpenSSH's server on loopback. Needs root, as guests are entered
-//! as root, and `sshd` (Debian: openssh-server).
+//! as root, and `sshd` (Debian: openssh-server, which is not asked of everybody who tests: installed, it
+//! listens to the network). Where either lacks, each test says so and is left to `tests/e2e`.
 
 use std::fs;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -32,8 +34,14 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start() -> Server {
-        assert!(Path::new(SSHD).exists(), "this test needs {SSHD}: apt install openssh-server");
+    /// None where no server can run, which is said past the test harness, so that it is seen.
+    fn start() -> Option<Server> {
+        let root = fs::metadata("/proc/self").is_ok_and(|facts| facts.uid() == 0);
+        if !root || !Path::new(SSHD).exists() {
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "SKIPPED: a test of SSH needs root and {SSHD}").unwrap();
+            return None;
+        }
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -64,7 +72,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Server { process, folder, address, host_key }
+        Some(Server { process, folder, address, host_key })
     }
 
     fn target(&self) -> Target {
@@ -83,7 +91,7 @@ impl Server {
 
 #[test]
 fn commands_say_what_they_say_and_end_as_they_end() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let mut shell = server.shell();
     let output = exec(&mut *shell, "echo out; echo err >&2; exit 7", QUICK).unwrap();
     assert_eq!(
@@ -99,7 +107,7 @@ fn commands_say_what_they_say_and_end_as_they_end() {
 
 #[test]
 fn input_goes_in_while_output_comes_out() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let mut shell = server.shell();
     let sent: Vec<u8> = (0..5_000_000_u32).map(|n| n as u8).collect();
     let (mut input, mut stdout, mut stderr) = (sent.as_slice(), Vec::new(), Vec::new());
@@ -127,7 +135,7 @@ fn input_goes_in_while_output_comes_out() {
 
 #[test]
 fn files_arrive_whole_and_only_once() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let mut shell = server.shell();
     let folder = server.folder.path().join("guest folder");
     let file = |name: &str, mode, bytes: &[u8]| Upload {
@@ -157,7 +165,7 @@ fn files_arrive_whole_and_only_once() {
 
 #[test]
 fn another_host_key_is_refused_before_anything_is_sent() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let target = Target { host_key: SshKey::generate("x").unwrap().public, ..server.target() };
     let Err(err) = Ssh2.connect(&target, Duration::from_secs(60)) else { panic!("let in") };
     let SshError::WrongHostKey { shown, .. } = err else { panic!("{err:?}") };
@@ -166,7 +174,7 @@ fn another_host_key_is_refused_before_anything_is_sent() {
 
 #[test]
 fn another_user_key_is_refused() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let path = server.folder.path().join("other");
     fs::write(&path, SshKey::generate("x").unwrap().private).unwrap();
     let target = Target { key: path, ..server.target() };
@@ -189,7 +197,7 @@ fn nobody_there_is_an_error_after_the_deadline() {
 
 #[test]
 fn a_command_that_falls_silent_is_given_up() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let mut shell = server.shell();
     let err = exec(&mut *shell, "exec sleep 20", Duration::from_millis(300)).unwrap_err();
     assert!(matches!(err, SshError::Broken { .. }), "{err:?}");
@@ -197,7 +205,7 @@ fn a_command_that_falls_silent_is_given_up() {
 
 #[test]
 fn the_system_s_ssh_takes_our_arguments_and_keys() {
-    let server = Server::start();
+    let Some(server) = Server::start() else { return };
     let target = server.target();
     let known = server.folder.path().join("known hosts");
     let line = minik_provisioner::shell::known_hosts_line("dev", &target.host_key);
