@@ -3,12 +3,17 @@
 
 mod policy;
 
+use std::sync::Arc;
+
 use minik_api::Resource;
 use minik_meta::{names, object, time};
 use minik_store::{Store, StoreError, Write};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::config::Config;
+use crate::core::Core;
 use crate::kinds::Kinds;
 use crate::objects;
 
@@ -42,6 +47,44 @@ pub(crate) async fn run(store: &Store, kinds: &Kinds, config: &Config) -> Result
         store.transact(writes).await?;
     }
     Ok(())
+}
+
+/// Makes again, until `stop`, what people delete and the cluster cannot do without: the
+/// `kubernetes` Service with its addresses, and the namespace of the node leases.
+pub(crate) async fn keep(core: Arc<Core>, stop: CancellationToken) {
+    const KEPT: &[&str] = &[
+        "core/services/default/kubernetes",
+        "core/endpoints/default/kubernetes",
+        "discovery.k8s.io/endpointslices/default/kubernetes",
+        "core/namespaces/kube-node-lease",
+    ];
+    let keeping = KEPT.iter().map(|key| keep_one(&core, format!("{}{key}", objects::ROOT)));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = futures::future::join_all(keeping) => {}
+    }
+}
+
+/// Follows one object; ends only with the store.
+async fn keep_one(core: &Core, key: String) {
+    let mut after = core.store.revision();
+    loop {
+        if core.store.get(&key).is_none()
+            && let Err(error) = run(&core.store, &core.kinds, &core.config).await
+        {
+            // Somebody else made it in between, or the store is failing and says so elsewhere.
+            debug!(key, %error, "not made again");
+        }
+        let Ok(mut watch) = core.store.watch(&key, after) else {
+            after = core.store.revision();
+            continue;
+        };
+        match watch.next().await {
+            Ok(event) => after = event.revision,
+            Err(minik_store::WatchError::Compacted { .. }) => after = core.store.revision(),
+            Err(minik_store::WatchError::Closed) => return,
+        }
+    }
 }
 
 fn stamp(resource: &Resource, value: &mut Value, now: &str) {

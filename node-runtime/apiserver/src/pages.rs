@@ -34,7 +34,7 @@ pub(crate) fn serve(
             let entries = entries.iter().map(|(path, hash)| (path.as_str(), hash.as_str()));
             Ok(json(&openapi::v3_index(entries)))
         }
-        Page::OpenApiV3 { group_version: Some(path) } => openapi_v3(core, path, headers),
+        Page::OpenApiV3 { group_version: Some(path) } => openapi_v3(core, path, query, headers),
         Page::OpenIdConfiguration => {
             let uri = format!("{}/openid/v1/jwks", core.tokens.issuer());
             Ok(json(&core.tokens.openid_configuration(&uri)))
@@ -170,7 +170,12 @@ fn tagged(
 }
 
 /// The document of one group version, `api/v1` or `apis/apps/v1`.
-fn openapi_v3(core: &Core, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+fn openapi_v3(
+    core: &Core,
+    path: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Status> {
     let (group, version) = match path.split('/').collect::<Vec<_>>().as_slice() {
         ["api", version] => (String::new(), (*version).to_owned()),
         ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
@@ -179,9 +184,15 @@ fn openapi_v3(core: &Core, path: &str, headers: &HeaderMap) -> Result<Response<B
     if core.kinds.table().in_version(&group, &version).next().is_none() {
         return Err(Status::not_found_path());
     }
-    let etag = format!("\"{}\"", openapi::hash(path));
+    let hash = openapi::hash(path);
     let make = || openapi::v3_group(&group, &version).unwrap_or_default();
-    Ok(tagged(headers, &etag, "application/json", make))
+    let mut response = tagged(headers, &format!("\"{hash}\""), "application/json", make);
+    // Under its hash a document never changes: clients may keep it.
+    if query.get("hash") == Some(hash.as_str()) {
+        let forever = HeaderValue::from_static("public, immutable");
+        response.headers_mut().insert(http::header::CACHE_CONTROL, forever);
+    }
+    Ok(response)
 }
 
 fn hash(bytes: &[u8]) -> u64 {

@@ -10,15 +10,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::authz::aggregate;
 use crate::body::{Body, BodyError};
 use crate::core::Core;
-use crate::expiry;
 use crate::pipeline::{self, Caller};
 use crate::server::{Listener, serve};
 use crate::user::User;
+use crate::{bootstrap, expiry};
 
 /// A bound server that has not accepted a connection yet.
 pub struct ApiServer {
@@ -43,19 +44,18 @@ impl ApiServer {
     /// returns.
     pub async fn run(self, drain: CancellationToken) {
         let stop = CancellationToken::new();
-        let kind = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles");
-        let aggregation = kind.map(|kind| {
-            let store = self.core.store.clone();
-            tokio::spawn(aggregate::run(store, kind, stop.clone()))
-        });
-        let expiry =
-            tokio::spawn(expiry::run(self.core.store.clone(), expiry::EVENT_LIFE, stop.clone()));
+        let mut chores = JoinSet::new();
+        let store = &self.core.store;
+        chores.spawn(expiry::run(store.clone(), expiry::EVENT_LIFE, stop.clone()));
+        chores.spawn(bootstrap::keep(Arc::clone(&self.core), stop.clone()));
+        if let Some(kind) = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles")
+        {
+            chores.spawn(aggregate::run(store.clone(), kind, stop.clone()));
+        }
         serve(self.listener, self.core, drain).await;
         stop.cancel();
         // They end at their next wait and cannot fail; a panic was reported when it happened.
-        for task in aggregation.into_iter().chain([expiry]) {
-            let _ = task.await;
-        }
+        while chores.join_next().await.is_some() {}
     }
 }
 

@@ -202,5 +202,8 @@ async fn deleting(kubectl: &Session) {
     kubectl.run("delete ns shop --wait=false", &["deleted"]).await;
     kubectl.run("get ns shop", &["Terminating"]).await;
     kubectl.refused("create cm x -n shop", "being terminated").await;
+    kubectl.run("delete svc kubernetes", &["deleted"]).await;
+    kubectl.run("wait svc/kubernetes --for=create --timeout=15s", &["condition met"]).await;
+    kubectl.run("get svc kubernetes", &["10.96.0.1"]).await;
     kubectl.refused("delete ns default", "this namespace may not be deleted").await;
 }
