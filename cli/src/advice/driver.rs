@@ -11,11 +11,7 @@ pub(crate) fn driver(err: &DriverError) -> Report {
     use DriverError as E;
     let report = |id, exit| Report::of(id, exit, err);
     match err {
-        E::ToolMissing { tool, .. } => report("PROVIDER_QEMU_NOT_FOUND", Exit::PROVIDER_NOT_FOUND)
-            .advise(format!(
-                "install {tool}: on Debian and Ubuntu `sudo apt install qemu-system-x86`"
-            ))
-            .advise("or name the program with `minik config set qemu-binary PATH`"),
+        E::ToolMissing { tool, .. } => missing(err, tool),
         E::ToolFailed { .. } | E::ToolAnswer { .. } => {
             report("PROVIDER_ERROR", Exit::PROVIDER_ERROR)
                 .advise("run the command by hand to see all it says")
@@ -122,4 +118,21 @@ pub(crate) fn resources(refused: &ResourceRefused) -> Report {
         }
     };
     Report::of(id, exit, refused).advise(advice)
+}
+
+/// A driver's program that is not there; the id names the hypervisor, as minikube's do.
+fn missing(err: &DriverError, tool: &str) -> Report {
+    let report = |id| Report::of(id, Exit::PROVIDER_NOT_FOUND, err);
+    let here = "or start with `--driver qemu`, the driver that makes machines in this version";
+    match tool.to_lowercase() {
+        tool if tool.contains("qemu") => report("PROVIDER_QEMU_NOT_FOUND")
+            .advise("install QEMU: on Debian and Ubuntu `sudo apt install qemu-system-x86 qemu-utils`")
+            .advise("or name the program with `minik config set qemu-binary PATH`"),
+        tool if tool.contains("vbox") => report("PROVIDER_VIRTUALBOX_NOT_FOUND").advise(here),
+        tool if tool.contains("virsh") || tool.contains("libvirt") => {
+            report("PROVIDER_LIBVIRT_NOT_FOUND").advise(here)
+        }
+        tool if tool.contains("powershell") => report("PROVIDER_HYPERV_NOT_FOUND").advise(here),
+        tool => report("HOST_TOOL_NOT_FOUND").advise(format!("install `{tool}`")),
+    }
 }

@@ -19,7 +19,7 @@ fn a_wrong_wish_is_refused_with_its_reason() {
     refused("--cpus 900", 29, "RSRC_INSUFFICIENT_CORES", "this host has");
     refused("--disk-size 10mb", 26, "RSRC_INSUFFICIENT_STORAGE", "2000 MiB");
     refused("--driver qmeu", 56, "DRV_UNSUPPORTED_DRIVER", "qmeu");
-    refused("--driver virtualbox", 65, "PROVIDER_", "virtualbox");
+    refused("--driver virtualbox", 65, "PROVIDER_VIRTUALBOX_NOT_FOUND", "VBoxManage");
     refused("--kubernetes-version v1.20.0", 16, "K8S_VERSION_UNSUPPORTED", "v1.20.0");
     refused(
         "--guest-image-url file:///nowhere/manifest.json",
