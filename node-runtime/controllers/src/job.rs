@@ -28,6 +28,8 @@ use minik_reconcile::{
 };
 use serde_json::json;
 
+pub(crate) use crate::job::status::{finished_at, is_complete, is_finished};
+
 use crate::job::facts::Facts;
 use crate::job::plan::{Plan, plan};
 use crate::owned::{self, Claim, controller_of};

@@ -4,6 +4,7 @@
 //! of each kind, and each writes through the API with its own identity. [`run`] starts those of
 //! [`CONTROLLERS`].
 
+mod cron_job;
 mod daemon_set;
 mod deployment;
 mod endpoints;
@@ -22,6 +23,7 @@ mod root_ca;
 mod service_account;
 mod share;
 mod stateful_set;
+mod ttl;
 mod wiring;
 
 use std::sync::Arc;
@@ -79,6 +81,8 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (daemon_set::NAME, daemon_set::start),
     (stateful_set::NAME, stateful_set::start),
     (job::NAME, job::start),
+    (cron_job::NAME, cron_job::start),
+    (ttl::NAME, ttl::start),
     (node::addresses::NAME, node::addresses::start),
     (node::lifecycle::NAME, node::lifecycle::start),
     (node::eviction::NAME, node::eviction::start),

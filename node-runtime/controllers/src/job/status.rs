@@ -28,6 +28,11 @@ pub(crate) fn is_finished(job: &Job) -> bool {
     })
 }
 
+/// Whether the Job has ended well.
+pub(crate) fn is_complete(job: &Job) -> bool {
+    job.status.as_ref().is_some_and(|status| holding(status, COMPLETE).is_some())
+}
+
 /// When the Job ended.
 pub(crate) fn finished_at(job: &Job) -> Option<Timestamp> {
     let status = job.status.as_ref()?;

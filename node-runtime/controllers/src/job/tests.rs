@@ -187,7 +187,11 @@ fn the_users_rules() {
     World::new(rules("FailJob")).settle().end("p1", 42).settle().check(&expect![
         "running: ; succeeded 0 failed 1; FailureTarget=PodFailurePolicy Failed=PodFailurePolicy"
     ]);
-    World::new(rules("Ignore")).settle().end("p1", 42).settle().check(&expect!["running: p2; succeeded 0 failed 0;"]);
+    World::new(rules("Ignore"))
+        .settle()
+        .end("p1", 42)
+        .settle()
+        .check(&expect!["running: p2; succeeded 0 failed 0;"]);
     let mut world = World::new(json!({ "completions": 3, "parallelism": 3,
         "completionMode": "Indexed",
         "successPolicy": { "rules": [{ "succeededIndexes": "0" }] } }));
