@@ -239,6 +239,14 @@ impl Runtime for FakeRuntime {
         self.answer(|state| state.container_status(id))
     }
 
+    fn container_pid(&self, _id: &str) -> Answer<'_, Option<i32>> {
+        self.answer(|_| Ok(None))
+    }
+
+    fn sandbox_pid(&self, _id: &str) -> Answer<'_, Option<i32>> {
+        self.answer(|_| Ok(None))
+    }
+
     fn reopen_log(&self, id: &str) -> Answer<'_, ()> {
         self.answer(|state| state.container_status(id).map(|_| ()))
     }

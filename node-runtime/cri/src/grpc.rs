@@ -1,5 +1,6 @@
 //! [`Runtime`] over gRPC on a unix socket: containerd, CRI-O or any other CRI v1 runtime.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -131,6 +132,13 @@ fn required<'a, T: Send + 'a>(what: &'static str, answer: Answer<'a, Option<T>>)
     })
 }
 
+/// The process in a verbose answer: `info` holds JSON with a `pid`.
+fn pid(info: &HashMap<String, String>) -> Option<i32> {
+    let info: serde_json::Value = serde_json::from_str(info.get("info")?).ok()?;
+    let pid = info["pid"].as_i64()?;
+    i32::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
 fn image_spec(image: &str) -> Option<v1::ImageSpec> {
     Some(v1::ImageSpec { image: image.to_owned(), ..Default::default() })
 }
@@ -172,6 +180,12 @@ impl Runtime for GrpcRuntime {
         let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
         let answer = rpc!(self.runtime.pod_sandbox_status, CALL_DEADLINE, request);
         required("a sandbox status", then(answer, |answer| answer.status))
+    }
+
+    fn sandbox_pid(&self, id: &str) -> Answer<'_, Option<i32>> {
+        let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
+        let answer = rpc!(self.runtime.pod_sandbox_status, CALL_DEADLINE, request);
+        then(answer, |answer| pid(&answer.info))
     }
 
     fn create_container(
@@ -218,6 +232,12 @@ impl Runtime for GrpcRuntime {
         let request = v1::ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
         let answer = rpc!(self.runtime.container_status, CALL_DEADLINE, request);
         required("a container status", then(answer, |answer| answer.status))
+    }
+
+    fn container_pid(&self, id: &str) -> Answer<'_, Option<i32>> {
+        let request = v1::ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
+        let answer = rpc!(self.runtime.container_status, CALL_DEADLINE, request);
+        then(answer, |answer| pid(&answer.info))
     }
 
     fn reopen_log(&self, id: &str) -> Answer<'_, ()> {
@@ -325,5 +345,22 @@ async fn forward(
             Ok(None) => return None,
             Err(status) => return Some(status),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pid_in(json: &str) -> Option<i32> {
+        pid(&HashMap::from([("info".to_owned(), json.to_owned())]))
+    }
+
+    #[test]
+    fn processes_in_verbose_answers() {
+        assert_eq!(pid_in(r#"{"sandboxID": "a", "pid": 516}"#), Some(516));
+        assert_eq!(pid_in(r#"{"pid": 0}"#), None, "not started yet");
+        assert_eq!(pid_in("not JSON"), None);
+        assert_eq!(pid(&HashMap::new()), None, "another runtime");
     }
 }

@@ -81,6 +81,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// State and addresses of one sandbox.
     fn sandbox_status(&self, id: &str) -> Answer<'_, v1::PodSandboxStatus>;
 
+    /// The sandbox's own process on this machine, if the runtime tells.
+    fn sandbox_pid(&self, id: &str) -> Answer<'_, Option<i32>>;
+
     /// Creates a container in a sandbox; returns its id.
     fn create_container(
         &self,
@@ -98,6 +101,9 @@ pub trait Runtime: Send + Sync + 'static {
     fn containers(&self) -> Answer<'_, Vec<v1::Container>>;
     /// Everything about one container.
     fn container_status(&self, id: &str) -> Answer<'_, v1::ContainerStatus>;
+    /// The container's first process on this machine, if the runtime tells: it is not part of
+    /// CRI proper, but what `crictl inspect` shows.
+    fn container_pid(&self, id: &str) -> Answer<'_, Option<i32>>;
     /// Tells the runtime that the log file was renamed and a new one is wanted.
     fn reopen_log(&self, id: &str) -> Answer<'_, ()>;
 

@@ -32,7 +32,7 @@ pub(crate) type PodList = Arc<HashMap<String, Arc<Pod>>>;
 /// Everything that can make the kubelet do something.
 enum Event {
     /// The watch of the node's pods said something.
-    Pods(watcher::Event<Pod>),
+    Pods(Box<watcher::Event<Pod>>),
     /// Something happened to a container or sandbox.
     Runtime(Box<v1::ContainerEventResponse>),
     /// The runtime's events broke off.
@@ -101,7 +101,7 @@ impl Kubelet {
                 () = drain.cancelled() => Event::ShutdownRequested,
             };
             match event {
-                Event::Pods(event) => self.take_pods(event),
+                Event::Pods(event) => self.take_pods(*event),
                 Event::Runtime(event) => {
                     retry = FIRST_RETRY;
                     self.pass_on(&event);
@@ -227,7 +227,7 @@ async fn next_pods(
 ) -> Event {
     loop {
         match stream.next().await {
-            Some(Ok(event)) => return Event::Pods(event),
+            Some(Ok(event)) => return Event::Pods(Box::new(event)),
             Some(Err(error)) => {
                 warn!(error = &error as &dyn std::error::Error, "the watch of pods broke");
             }

@@ -18,6 +18,7 @@
 //! Each state is a file; the edges out of it are listed at its end, and no other compiles.
 
 pub(crate) mod container;
+mod exits;
 mod finished;
 mod gone;
 mod hook;

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::container::{Later, Now, Trouble};
+use super::container::{Later, Now, Record, Trouble};
+use super::exits::{Exit, Run};
 use super::mailbox::Signal;
 use super::plan::{self, Plan, Verdict, plan};
 use super::sandboxing::Sandboxing;
@@ -49,6 +50,8 @@ struct Activity {
     /// By container, with the run they belong to.
     probes: HashMap<String, (String, Probes)>,
     reports: mpsc::Sender<Report>,
+    /// Processes of the runs and of the sandbox.
+    exits: Vec<Exit>,
     /// Not before this are volumes looked at for old tokens.
     volumes_due: Instant,
 }
@@ -60,7 +63,8 @@ impl Step for Running {
         let (reports, mut inbox) = mpsc::channel(REPORTS_MAX);
         let now = Instant::now();
         let jobs = JoinSet::new();
-        let mut activity = Activity { jobs, probes: HashMap::new(), reports, volumes_due: now };
+        let (probes, exits) = (HashMap::new(), Vec::new());
+        let mut activity = Activity { jobs, probes, reports, exits, volumes_due: now };
         let changed = worker.sources_changed.clone();
         loop {
             if let Some(why) = worker.ending() {
@@ -77,6 +81,7 @@ impl Step for Running {
             let wake = wake_at(worker, &plan, &activity);
             act(worker, plan, &mut activity);
             follow_probes(worker, &mut activity);
+            follow_exits(worker, &mut activity);
             worker.publish();
             tokio::select! {
                 signal = worker.signal() => worker.attend(signal).await,
@@ -316,6 +321,21 @@ fn follow_probes(worker: &Worker, activity: &mut Activity) {
         };
         let probes = Probes::start(&target, record.started, &activity.reports);
         activity.probes.insert(name.to_owned(), (run.id.clone(), probes));
+    }
+}
+
+/// So do the watches on their processes.
+fn follow_exits(worker: &Worker, activity: &mut Activity) {
+    let running = worker.records.iter().filter_map(Record::running);
+    let runs = running.map(|running| Run::Container(running.id.clone()));
+    let sandbox = worker.sandbox.iter().map(|sandbox| Run::Sandbox(sandbox.id.clone()));
+    let wanted: Vec<Run> = runs.chain(sandbox).collect();
+    activity.exits.retain(|exit| wanted.contains(&exit.run));
+    for run in wanted {
+        if !activity.exits.iter().any(|exit| exit.run == run) {
+            let runtime = worker.shared.runtime.clone();
+            activity.exits.push(Exit::watch(runtime, run, worker.mailbox.clone()));
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Worker {
     is_removed: bool,
     start_time: Time,
     publisher: Publisher,
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
 }
 
 impl Worker {

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 use minik_cri::v1;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, fstat, mkdirat, openat, openat2,
+};
 use rustix::mount::mount_bind_recursive;
 
 use super::{VolumeError, VolumePaths};
@@ -96,6 +99,7 @@ fn bind_sub_path(base: &Path, path: &str, target: &Path) -> io::Result<()> {
     super::tear_down::unmount(target);
     let root =
         openat(CWD, base, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mode = Mode::from_raw_mode(fstat(&root)?.st_mode & 0o7777);
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let open = |path: &str, flags| openat2(&root, path, flags, Mode::empty(), inside);
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -107,12 +111,13 @@ fn bind_sub_path(base: &Path, path: &str, target: &Path) -> io::Result<()> {
         let parent = if at.is_empty() { open(".", flags)? } else { open(&at, flags)? };
         at = if at.is_empty() { part.to_owned() } else { format!("{at}/{part}") };
         if matches!(open(&at, flags), Err(rustix::io::Errno::NOENT)) {
-            mkdirat(&parent, part, Mode::from_raw_mode(0o755))?;
+            mkdirat(&parent, part, mode)?;
+            // Like the volume itself, whatever the mask says.
+            chmodat(&parent, part, mode, AtFlags::empty())?;
         }
     }
     let source = if at.is_empty() { open(".", flags)? } else { open(&at, flags)? };
-    let is_folder =
-        rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&source)?.st_mode).is_dir();
+    let is_folder = FileType::from_raw_mode(fstat(&source)?.st_mode).is_dir();
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -121,7 +126,6 @@ fn bind_sub_path(base: &Path, path: &str, target: &Path) -> io::Result<()> {
     } else {
         fs::File::create(target)?;
     }
-    use std::os::fd::AsRawFd;
     let through = format!("/proc/self/fd/{}", source.as_raw_fd());
     Ok(mount_bind_recursive(through.as_str(), target)?)
 }
