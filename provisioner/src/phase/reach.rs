@@ -25,6 +25,7 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     node.shell = Some(connect.connect(&target, node.left())?);
 
     let look = format!("hostname; date +%s; {}", look_into(&OURS));
+    let before = unix_now();
     let output = node.run(&look)?;
     let Some((hostname, clock)) = name_and_clock(&output.stdout) else {
         return Err(ProvisionError::Answer {
@@ -38,15 +39,39 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
         return Err(ProvisionError::WrongGuest { machine, found: hostname.to_owned() });
     }
     node.there = understand(&output.stdout);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if clock.abs_diff(now.as_secs()) <= CLOCK_OFF_MAX_S {
+    if is_right(clock, before, unix_now()) {
         return Ok(Outcome::Unchanged);
     }
-    node.run(&format!("date -u -s @{}", now.as_secs()))?;
+    node.run(&format!("date -u -s @{}", unix_now()))?;
     Ok(Outcome::Changed)
+}
+
+/// The guest looked at its clock at some time between the two, which may be far apart.
+fn is_right(clock: u64, before: u64, after: u64) -> bool {
+    (before.saturating_sub(CLOCK_OFF_MAX_S)..=after + CLOCK_OFF_MAX_S).contains(&clock)
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn name_and_clock(text: &str) -> Option<(&str, u64)> {
     let mut lines = text.lines();
     Some((lines.next()?.trim(), lines.next()?.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use test_case::test_case;
+
+    use super::*;
+
+    #[test_case(1000, true; "when it was asked")]
+    #[test_case(1030, true; "when it answered")]
+    #[test_case(996, true; "a little behind")]
+    #[test_case(994, false; "slept")]
+    #[test_case(1036, false; "ahead")]
+    fn clocks(clock: u64, right: bool) {
+        assert_eq!(is_right(clock, 1000, 1030), right);
+    }
 }
