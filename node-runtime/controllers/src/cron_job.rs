@@ -358,23 +358,63 @@ mod tests {
     #[test]
     fn jobs_at_their_times() {
         check(json!({}), "", "00:30:00", &expect!["next in 1800s"]);
-        check(json!({}), "", "01:00:00", &expect!["create report-29453820 due 2026-01-01T01:00:00Z, next in 3600s"]);
-        check(json!({}), "", "03:20:00", &expect!["create report-29453940 due 2026-01-01T03:00:00Z, next in 2400s"]);
+        check(
+            json!({}),
+            "",
+            "01:00:00",
+            &expect!["create report-29453820 due 2026-01-01T01:00:00Z, next in 3600s"],
+        );
+        check(
+            json!({}),
+            "",
+            "03:20:00",
+            &expect!["create report-29453940 due 2026-01-01T03:00:00Z, next in 2400s"],
+        );
         check(json!({ "suspend": true }), "", "03:20:00", &expect!["next in 0s"]);
-        check(json!({ "schedule": "nonsense" }), "", "03:20:00", &expect!["UnparseableSchedule, next in 0s"]);
-        check(json!({ "timeZone": "Mars/Base" }), "", "03:20:00", &expect!["UnknownTimeZone, next in 0s"]);
+        check(
+            json!({ "schedule": "nonsense" }),
+            "",
+            "03:20:00",
+            &expect!["UnparseableSchedule, next in 0s"],
+        );
+        check(
+            json!({ "timeZone": "Mars/Base" }),
+            "",
+            "03:20:00",
+            &expect!["UnknownTimeZone, next in 0s"],
+        );
     }
 
     #[test]
     fn one_in_the_way() {
-        check(json!({ "concurrencyPolicy": "Allow" }), "a", "01:00:05", &expect!["create report-29453820 due 2026-01-01T01:00:00Z, next in 3595s"]);
-        check(json!({ "concurrencyPolicy": "Forbid" }), "a", "01:00:05", &expect!["JobAlreadyActive, next in 3595s"]);
-        check(json!({ "concurrencyPolicy": "Replace" }), "a", "01:00:05", &expect!["delete a, create report-29453820 due 2026-01-01T01:00:00Z, next in 3595s"]);
+        check(
+            json!({ "concurrencyPolicy": "Allow" }),
+            "a",
+            "01:00:05",
+            &expect!["create report-29453820 due 2026-01-01T01:00:00Z, next in 3595s"],
+        );
+        check(
+            json!({ "concurrencyPolicy": "Forbid" }),
+            "a",
+            "01:00:05",
+            &expect!["JobAlreadyActive, next in 3595s"],
+        );
+        check(
+            json!({ "concurrencyPolicy": "Replace" }),
+            "a",
+            "01:00:05",
+            &expect!["delete a, create report-29453820 due 2026-01-01T01:00:00Z, next in 3595s"],
+        );
         check(json!({ "startingDeadlineSeconds": 60 }), "", "01:02:00", &expect!["next in 3480s"]);
     }
 
     #[test]
     fn history() {
-        check(json!({}), "a+ b+ c+ d+ e- f- g", "00:30:00", &expect!["delete a, delete e, next in 1800s"]);
+        check(
+            json!({}),
+            "a+ b+ c+ d+ e- f- g",
+            "00:30:00",
+            &expect!["delete a, delete e, next in 1800s"],
+        );
     }
 }

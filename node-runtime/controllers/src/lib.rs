@@ -23,9 +23,11 @@ mod root_ca;
 mod service_account;
 mod share;
 mod stateful_set;
+mod storage;
 mod ttl;
 mod wiring;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +55,9 @@ pub struct Config {
     pub node_cidr_prefix: u8,
     /// How long a node may be silent before it counts as unreachable.
     pub node_grace: Duration,
+    /// Folder on this machine that holds the volumes of the class `standard`, one folder each.
+    /// Without one no volumes are made and the class is not either.
+    pub volume_root: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -62,13 +67,14 @@ impl Default for Config {
             pod_cidr: "10.244.0.0/16".to_owned(),
             node_cidr_prefix: 24,
             node_grace: Duration::from_secs(40),
+            volume_root: Some(PathBuf::from("/var/lib/minik/volumes")),
         }
     }
 }
 
 type Start = fn(&Wiring) -> Running;
 
-/// Every controller: its name, which is also that of its service account, and how it is started.
+/// Every controller: its name and how it is started.
 pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (namespace::NAME, namespace::start),
     (service_account::NAME, service_account::start),
@@ -88,9 +94,14 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (node::eviction::NAME, node::eviction::start),
     (load_balancer::NAME, load_balancer::start),
     (pod_garbage::NAME, pod_garbage::start),
+    (storage::claims::NAME, storage::claims::start),
+    (storage::volumes::NAME, storage::volumes::start),
+    (storage::host_path::NAME, storage::host_path::start),
+    (storage::protection::CLAIMS, storage::protection::start_claims),
+    (storage::protection::VOLUMES, storage::protection::start_volumes),
 ];
 
-/// Names of all controllers; each acts as the service account of that name in `kube-system`.
+/// Names of all controllers, for reports.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CONTROLLERS.iter().map(|(name, _)| *name)
 }

@@ -79,6 +79,16 @@ impl Cluster {
         Cluster::with_storage(Storage::Memory, settings).await
     }
 
+    /// Starts a control plane that keeps the volumes of the class `standard` in `folder`.
+    ///
+    /// # Errors
+    /// [`StartError`] if a part cannot be built.
+    pub async fn with_volumes(folder: &Path) -> Result<Cluster, StartError> {
+        let volume_root = Some(folder.to_owned());
+        let settings = minik_controllers::Config { volume_root, ..controller_settings() };
+        Cluster::with_storage(Storage::Memory, settings).await
+    }
+
     async fn with_storage(
         storage: Storage,
         controllers: minik_controllers::Config,
@@ -150,7 +160,8 @@ impl Cluster {
 }
 
 fn controller_settings() -> minik_controllers::Config {
-    minik_controllers::Config::default()
+    // No folder is made outside a test's own.
+    minik_controllers::Config { volume_root: None, ..minik_controllers::Config::default() }
 }
 
 fn client_of(service: &InProcess, user: &str) -> Client {
