@@ -107,11 +107,7 @@ fn a_killed_container_comes_back(lab: &Lab) {
 fn exec_and_logs_reach_the_container(lab: &Lab) {
     let said = lab.kubectl("exec deploy/web -- /bin/busybox hostname").ok();
     assert!(said.starts_with("web-"), "{said}");
-    assert_eq!(
-        lab.kubectl("exec deploy/web -- /bin/sh -c exit\\ 3").code,
-        2,
-        "a shell's own error"
-    );
+    assert_eq!(lab.shell("kubectl exec deploy/web -- /bin/sh -c 'exit 3'").code, 3);
     lab.kubectl("logs deploy/web").ok();
     let answer =
         lab.kubectl("exec deploy/web -- /bin/busybox wget -q -O- http://web/cgi-bin/index.cgi");
