@@ -53,6 +53,9 @@ pub struct Config {
     pub cgroup_driver: CgroupDriver,
     /// How many pods may run here.
     pub max_pods: u32,
+    /// The program that opens ports of the node (`hostPort`); without one, pods that want some
+    /// get none and say so.
+    pub nft: Option<String>,
     /// Files and folders.
     pub paths: Paths,
     /// The HTTPS server; none in tests that need none.
@@ -89,6 +92,7 @@ impl Config {
             runtime_endpoint: "unix:///run/containerd/containerd.sock".into(),
             cgroup_driver: CgroupDriver::Systemd,
             max_pods: 110,
+            nft: Some("nft".into()),
             paths: Paths {
                 root: "/var/lib/kubelet".into(),
                 pod_logs: "/var/log/pods".into(),

@@ -13,6 +13,7 @@
 mod backoff;
 mod config;
 mod gc;
+mod host_port;
 mod http;
 mod images;
 mod kubelet;
@@ -93,6 +94,7 @@ pub async fn run(
         runtime_name: version.runtime_name.clone(),
         images: images::Images::new(runtime.clone()),
         sources: sources::Sources::new(client.clone()),
+        host_ports: host_port::HostPorts::new(config.nft.clone()),
         recorder: EventRecorder::start(client.clone(), "kubelet", Some(&config.node_name)),
         services,
         allocatable: machine.allocatable.clone(),
@@ -101,6 +103,9 @@ pub async fn run(
         client,
         config,
     });
+    if let Err(error) = shared.host_ports.start().await {
+        tracing::warn!(%error, "ports of the node are as they were left");
+    }
     let kubelet = kubelet::Kubelet::new(shared.clone());
     let _server = server::start(&shared, kubelet.pods(), drain.clone()).await?;
     let node = tokio::select! {

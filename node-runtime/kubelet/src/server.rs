@@ -5,6 +5,7 @@ mod auth;
 mod inotify;
 pub(crate) mod log_line;
 mod logs;
+mod stats;
 mod stream;
 mod target;
 mod tls;
@@ -97,6 +98,8 @@ fn router(served: Served) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(list_pods))
+        .route("/stats/summary", get(stats::summary))
+        .route("/metrics/resource", get(stats::resource))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::serve))
         .route("/exec/{namespace}/{pod}/{container}", any(stream::exec))
         .route("/attach/{namespace}/{pod}/{container}", any(stream::attach))

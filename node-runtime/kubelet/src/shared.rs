@@ -8,6 +8,7 @@ use kube::runtime::reflector::Store;
 use minik_cri::Runtime;
 
 use crate::config::Config;
+use crate::host_port::HostPorts;
 use crate::images::Images;
 use crate::sources::Sources;
 use crate::spec::dns::ResolvConf;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) runtime_name: String,
     pub(crate) images: Images,
     pub(crate) sources: Sources,
+    pub(crate) host_ports: HostPorts,
     pub(crate) recorder: EventRecorder,
     pub(crate) services: Store<Service>,
     /// What pods can have of the node.

@@ -83,7 +83,7 @@ fn text(path: &str) -> String {
 }
 
 /// A field of `/proc/meminfo` in bytes.
-pub(super) fn memory_field(meminfo: &str, name: &str) -> Option<u64> {
+pub(crate) fn memory_field(meminfo: &str, name: &str) -> Option<u64> {
     let line = meminfo.lines().find(|line| line.split(':').next() == Some(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib << 10)

@@ -25,6 +25,7 @@ impl Step for Sandboxing {
 
     async fn run(self, worker: &mut Worker) -> Next {
         if worker.sandbox_is_ready() {
+            worker.open_host_ports().await;
             return Self::to(Running);
         }
         let policy = object::restart_policy(&worker.pod).to_owned();
@@ -37,6 +38,7 @@ impl Step for Sandboxing {
             if let Err(error) = worker.shared.runtime.stop_sandbox(&old.id).await {
                 warn!(%error, id = old.id, "old sandbox not stopped");
             }
+            worker.close_host_ports().await;
             leave_sandbox(worker, &policy);
             if plan(&worker.records, &policy, Instant::now()).verdict != Verdict::Going {
                 return Self::to(Terminating { why: Ending::Completed });
@@ -54,6 +56,7 @@ impl Step for Sandboxing {
                 Ok(Ok(id)) => {
                     worker.sandbox = Some(Sandbox { id, attempt, is_ready: true });
                     worker.read_addresses().await;
+                    worker.open_host_ports().await;
                     return Self::to(Running);
                 }
                 Ok(Err(error)) => {

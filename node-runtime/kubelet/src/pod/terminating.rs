@@ -58,6 +58,7 @@ impl Step for Terminating {
         let deadline = Instant::now() + object::grace(&worker.pod);
         stop_all(worker, deadline).await;
         stop_sandboxes(worker).await;
+        worker.close_host_ports().await;
         if !is_quiet {
             worker.publish();
         }

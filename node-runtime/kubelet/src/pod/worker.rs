@@ -46,6 +46,8 @@ pub(crate) struct Worker {
     pub(super) records: Vec<Record>,
     pub(super) sandbox: Option<Sandbox>,
     pub(super) pod_ips: Vec<String>,
+    /// Ports of the node that lead to this address of the pod.
+    open_ports: Option<(String, Vec<v1::PortMapping>)>,
     pub(super) volumes: Volumes,
     pub(super) sources_changed: Arc<Notify>,
     pub(super) failure: Option<Failure>,
@@ -70,6 +72,7 @@ impl Worker {
             pod,
             records,
             sandbox: None,
+            open_ports: None,
             volumes: Volumes::default(),
             sources_changed: Arc::default(),
             failure: None,
@@ -242,6 +245,29 @@ impl Worker {
                 self.pod_ips = all.filter(|ip| !ip.is_empty()).collect();
             }
             Err(error) => warn!(%error, id = sandbox.id, "cannot read the pod's addresses"),
+        }
+    }
+
+    /// Lets the node's ports that the pod asks for lead to it.
+    pub(super) async fn open_host_ports(&mut self) {
+        let ports = self.sandbox_config(0).port_mappings;
+        let Some(address) = self.pod_ips.first().filter(|_| !ports.is_empty()).cloned() else {
+            return;
+        };
+        match self.shared.host_ports.open(&address, &ports).await {
+            Ok(()) => self.open_ports = Some((address, ports)),
+            Err(error) => {
+                let text = format!("ports of the node not opened: {error}");
+                self.event(Level::Warning, "HostPortFailed", &text);
+            }
+        }
+    }
+
+    /// Takes them back.
+    pub(super) async fn close_host_ports(&mut self) {
+        let Some((address, ports)) = self.open_ports.take() else { return };
+        if let Err(error) = self.shared.host_ports.close(&address, &ports).await {
+            warn!(%error, address, "ports of the node not closed");
         }
     }
 

@@ -44,6 +44,7 @@ impl World {
         Config {
             cgroup_driver: CgroupDriver::Cgroupfs,
             control_plane: true,
+            nft: None,
             paths: Paths {
                 root: under("kubelet"),
                 pod_logs: under("logs"),
