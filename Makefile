@@ -24,10 +24,13 @@ packages: ## Debian packages that building needs
 	@.ci/packages
 
 build: packages ## minik and minik-node
-	cargo build --release --locked -p minik -p minik-node -p minik-agent
+	cargo build --release --locked -p minik -p minik-node
 
-guest-image: build ## The guest image, from Debian's signed packages
+guest-image: $(IMAGE) ## The guest image, from Debian's signed packages
+
+$(IMAGE): $(shell git ls-files guest-image 2>/dev/null) | build
 	guest-image/build out/guest-image
+	@touch $(IMAGE)
 
 $(QEMU): | packages ## A QEMU whose emulation is sound, where the system's is not
 	drivers/qemu/tools/fetch-qemu out/tools/qemu

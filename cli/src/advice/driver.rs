@@ -126,7 +126,9 @@ fn missing(err: &DriverError, tool: &str) -> Report {
     let here = "or start with `--driver qemu`, the driver that makes machines in this version";
     match tool.to_lowercase() {
         tool if tool.contains("qemu") => report("PROVIDER_QEMU_NOT_FOUND")
-            .advise("install QEMU: on Debian and Ubuntu `sudo apt install qemu-system-x86 qemu-utils`")
+            .advise(
+                "install QEMU: on Debian and Ubuntu `sudo apt install qemu-system-x86 qemu-utils`",
+            )
             .advise("or name the program with `minik config set qemu-binary PATH`"),
         tool if tool.contains("vbox") => report("PROVIDER_VIRTUALBOX_NOT_FOUND").advise(here),
         tool if tool.contains("virsh") || tool.contains("libvirt") => {
