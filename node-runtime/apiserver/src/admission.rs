@@ -1,12 +1,14 @@
 //! What the server adds to and refuses of writes, beyond the rules of single kinds. One file per
 //! plug-in; this file is their order.
 
+mod certificates;
 mod defaults;
 mod escalation;
 mod limits;
 mod namespace;
 mod node;
 mod priority;
+mod quota;
 mod service;
 mod service_account;
 mod unserved;
@@ -36,6 +38,9 @@ pub(crate) fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Statu
     if call.kind.is("networking.k8s.io", "Ingress") {
         defaults::ingress_class(call, object)?;
     }
+    if call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        certificates::of_new_request(call, object)?;
+    }
     defaults::protection(call.kind, object);
     Ok(())
 }
@@ -44,9 +49,12 @@ pub(crate) fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Statu
 pub(crate) fn mutate_update(
     call: &Call,
     _part: Part,
-    _old: &Value,
+    old: &Value,
     new: &mut Value,
 ) -> Result<(), Status> {
+    if call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        certificates::of_old_request(old, new);
+    }
     namespace::label(call, new);
     Ok(())
 }
@@ -79,6 +87,12 @@ pub(crate) fn check_update(
 pub(crate) fn check_delete(call: &Call, object: &Value) -> Result<(), Status> {
     namespace::check_delete(call)?;
     node::check_delete(call, object)
+}
+
+/// Counts a new object against the quotas of its namespace; the result must be held until the
+/// object is written.
+pub(crate) async fn charge(call: &Call, object: &Value) -> Result<quota::Charge, Status> {
+    quota::charge(call, object).await
 }
 
 /// Gives a Service its addresses and ports; other kinds get nothing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use minik_store::Store;
 use rustls::ClientConfig;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::alloc::Allocator;
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) kubelet_tls: Arc<ClientConfig>,
     /// How to talk to pods and services that serve TLS.
     pub(crate) pod_tls: Arc<ClientConfig>,
+    /// One counted creation at a time, so that two cannot share what is left of a quota.
+    pub(crate) quota_lock: Arc<Mutex<()>>,
     draining: CancellationToken,
 }
 
@@ -46,6 +49,7 @@ impl Core {
             metrics: Metrics::default(),
             kubelet_tls: Arc::new(kubelet_tls),
             pod_tls: Arc::new(tls::unverified_client_config()?),
+            quota_lock: Arc::default(),
             draining: CancellationToken::new(),
             config,
             store,

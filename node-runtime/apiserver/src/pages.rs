@@ -26,6 +26,9 @@ pub(crate) fn serve(
         Page::Version => Ok(json(&version())),
         Page::Metrics => Ok(metrics(core)),
         Page::OpenApiV2 => {
+            if !takes_json(headers) {
+                return Err(Status::not_acceptable(&["application/json"]));
+            }
             let etag = format!("\"{}\"", openapi::hash("v2"));
             Ok(tagged(headers, &etag, "application/json", || openapi::v2([])))
         }
@@ -167,6 +170,13 @@ fn tagged(
         response.headers_mut().insert(ETAG, tag);
     }
     response
+}
+
+/// Old clients ask for the second version in protobuf only, which is not written here.
+fn takes_json(headers: &HeaderMap) -> bool {
+    let clauses = negotiate::clauses(headers);
+    let json = |kind: &str| matches!(kind, "application/json" | "application/*" | "*/*");
+    clauses.is_empty() || clauses.iter().any(|clause| json(clause.media_type))
 }
 
 /// The document of one group version, `api/v1` or `apis/apps/v1`.

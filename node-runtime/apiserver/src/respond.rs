@@ -121,3 +121,38 @@ pub(crate) async fn compress(response: Response<Body>, request: &HeaderMap) -> R
     head.headers.remove(http::header::CONTENT_LENGTH);
     Response::from_parts(head, body::full(packed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::ACCEPT_ENCODING;
+    use http_body_util::BodyExt;
+    use std::io::Read;
+
+    async fn sent(size: usize, encodings: &'static str) -> (bool, Vec<u8>) {
+        let mut request = HeaderMap::new();
+        request.insert(ACCEPT_ENCODING, HeaderValue::from_static(encodings));
+        let response = json_bytes(StatusCode::OK, vec![b'x'; size].into());
+        let response = compress(response, &request).await;
+        let packed = response.headers().get(CONTENT_ENCODING).is_some();
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        (packed, body.to_vec())
+    }
+
+    #[tokio::test]
+    async fn large_answers_are_packed_for_those_who_can_unpack() {
+        let (packed, body) = sent(GZIP_BYTES_MIN, "deflate, gzip;q=0.8").await;
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).expect("gzip");
+        assert!(packed && plain == vec![b'x'; GZIP_BYTES_MIN]);
+        assert!(!sent(GZIP_BYTES_MIN - 1, "gzip").await.0);
+        assert!(!sent(GZIP_BYTES_MIN, "br").await.0);
+    }
+
+    #[test]
+    fn warnings_are_quoted() {
+        let mut headers = HeaderMap::new();
+        warn(&mut headers, &["unknown field \"a\"".to_owned()]);
+        assert_eq!(headers[WARNING], r#"299 - "unknown field \"a\"""#);
+    }
+}

@@ -4,7 +4,6 @@ use crate::call::Call;
 
 /// Group, kind, and what does not happen.
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
-    ("", "ResourceQuota", "quotas are not enforced"),
     (
         "admissionregistration.k8s.io",
         "MutatingWebhookConfiguration",

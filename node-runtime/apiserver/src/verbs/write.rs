@@ -113,6 +113,7 @@ pub(crate) async fn create(call: &Call, mut object: Value) -> Result<Value, Stat
     let lease = admission::allocate(call, None, &mut object)?;
     strategy::validate(kind, &object)?;
     admission::check_create(call, &object)?;
+    let charge = admission::charge(call, &object).await?;
     if call.dry_run {
         return Ok(object);
     }
@@ -125,7 +126,7 @@ pub(crate) async fn create(call: &Call, mut object: Value) -> Result<Value, Stat
         durability: durability(kind),
     };
     let committed = call.core.store.commit(write).await;
-    drop(lease);
+    drop((lease, charge));
     match committed {
         Ok(revision) => Ok(with_version(object, revision)),
         Err(StoreError::Conflict { .. }) => Err(Status::already_exists(&call.resource(), &name)),

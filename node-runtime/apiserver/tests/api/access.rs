@@ -180,3 +180,65 @@ async fn budgets_hold_evictions_back() {
     assert_eq!(api.post(&format!("{PODS}/a/eviction"), eviction).await.code, 201);
     assert_eq!(api.get(&format!("{PODS}/a")).await.code, 404);
 }
+
+#[tokio::test]
+async fn quotas_and_limits_hold_namespaces_in_bounds() {
+    let api = Api::new().await;
+    let quota =
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "2", "requests.cpu": "1"}}});
+    api.post("/api/v1/namespaces/default/resourcequotas", quota).await.ok();
+    expect![[
+        r#"403 Forbidden: pods "a" is forbidden: failed quota: q: must specify requests.cpu for: c"#
+    ]]
+    .assert_eq(&api.post(PODS, pod("a")).await.failure());
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [
+        {"type": "Container", "default": {"cpu": "600m"}, "max": {"cpu": "700m"}},
+    ]}});
+    api.post("/api/v1/namespaces/default/limitranges", range).await.ok();
+    let made = api.post(PODS, pod("a")).await.ok();
+    assert_eq!(made["spec"]["containers"][0]["resources"]["requests"]["cpu"], "600m");
+    expect![[r#"403 Forbidden: pods "b" is forbidden: exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1"#]]
+        .assert_eq(&api.post(PODS, pod("b")).await.failure());
+    let small = |name: &str, cpu: &str| {
+        let mut body = pod(name);
+        body["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": cpu}});
+        body
+    };
+    expect![[r#"403 Forbidden: pods "c" is forbidden: maximum cpu usage per Container is 700m, but limit is 800m"#]]
+        .assert_eq(&api.post(PODS, small("c", "800m")).await.failure());
+    let many = ["d", "e", "f"].map(|name| api.post(PODS, small(name, "10m")));
+    let codes = futures::future::join_all(many).await;
+    let made = codes.iter().filter(|answer| answer.code == 201).count();
+    assert_eq!(made, 1, "one pod is left, however many ask at once");
+}
+
+#[tokio::test]
+async fn certificate_requests_name_who_made_them() {
+    let api = Api::new().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let role = json!({"metadata": {"name": "csr"}, "rules": [
+        {"verbs": ["create"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"]},
+        {"verbs": ["update", "get"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"]},
+    ]});
+    api.post(&format!("{RBAC}/clusterroles"), role).await.ok();
+    let binding = json!({
+        "metadata": {"name": "csr"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "csr"},
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"}],
+    });
+    api.post(&format!("{RBAC}/clusterrolebindings"), binding).await.ok();
+    let request = json!({"metadata": {"name": "r"}, "spec": {
+        "request": "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K", "username": "root",
+        "signerName": "example.com/s", "usages": ["client auth"],
+    }});
+    let made = api.ask_as(ann(), &format!("POST {path}"), Some(request), &[]).await.ok();
+    assert_eq!(made["spec"]["username"], "ann");
+    let mut approved = made.clone();
+    approved["status"] =
+        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "x"}]});
+    let put = format!("PUT {path}/r/approval");
+    let refused = api.ask_as(ann(), &put, Some(approved.clone()), &[]).await;
+    assert_eq!(refused.code, 403, "ann may not approve for this signer");
+    let done = api.ask_as(User::admin(), &put, Some(approved), &[]).await.ok();
+    assert_eq!(done["status"]["conditions"][0]["type"], "Approved");
+}
