@@ -7,6 +7,7 @@
 mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod garbage;
 mod history;
@@ -84,6 +85,8 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (endpoints::legacy::NAME, endpoints::legacy::start),
     (deployment::NAME, deployment::start),
     (replica_set::NAME, replica_set::start),
+    (replica_set::REPLICATION_CONTROLLER, replica_set::start_replication_controllers),
+    (disruption::NAME, disruption::start),
     (daemon_set::NAME, daemon_set::start),
     (stateful_set::NAME, stateful_set::start),
     (job::NAME, job::start),

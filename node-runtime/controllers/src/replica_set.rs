@@ -1,12 +1,17 @@
 //! ReplicaSet: as many pods as asked for, made from the template, the least loss deleted first.
+//!
+//! A ReplicationController is the same with an older form; it is looked at as a ReplicaSet through
+//! [`Replicates`].
+
+mod replicates;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use minik_client::{ApiErrorExt, EventRecorder, Level};
@@ -17,6 +22,7 @@ use minik_reconcile::{
 
 use crate::owned::{self, Claim};
 use crate::pods::{self, Availability};
+use crate::replica_set::replicates::Replicates;
 use crate::wiring::{
     Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
 };
@@ -26,37 +32,64 @@ const BURST_MAX: usize = 500;
 
 /// Name of the controller and of its service account.
 pub(crate) const NAME: &str = "replicaset-controller";
+/// Name of the same for ReplicationControllers.
+pub(crate) const REPLICATION_CONTROLLER: &str = "replication-controller";
 
-#[derive(Clone)]
-struct Context {
+struct Context<R> {
     client: Client,
     events: EventRecorder,
-    sets: Cache<ReplicaSet>,
+    sets: Cache<R>,
     pods: Cache<Pod>,
 }
 
-/// Hooks the controller to its caches.
+impl<R> Clone for Context<R> {
+    fn clone(&self) -> Self {
+        Context {
+            client: self.client.clone(),
+            events: self.events.clone(),
+            sets: self.sets.clone(),
+            pods: self.pods.clone(),
+        }
+    }
+}
+
+/// Hooks the controller of ReplicaSets to its caches.
 pub(crate) fn start(wiring: &Wiring) -> Running {
-    let client = wiring.client(NAME);
-    let context = Context {
-        events: wiring.events(&client, NAME),
+    start_for::<ReplicaSet>(wiring, NAME)
+}
+
+/// Hooks the controller of ReplicationControllers to its caches.
+pub(crate) fn start_replication_controllers(wiring: &Wiring) -> Running {
+    start_for::<ReplicationController>(wiring, REPLICATION_CONTROLLER)
+}
+
+fn start_for<R: Replicates>(wiring: &Wiring, name: &'static str) -> Running {
+    let client = wiring.client(name);
+    let context = Context::<R> {
+        events: wiring.events(&client, name),
         client,
         sets: wiring.caches.watch(),
         pods: wiring.caches.watch(),
     };
     let queue = WorkQueue::new();
     enqueue_each(&context.sets, &queue);
-    enqueue_controller(&context.pods, "ReplicaSet", &queue);
+    enqueue_controller(&context.pods, R::KIND, &queue);
     enqueue_adopters(&context.pods, &context.sets, &queue, |set, pod| {
+        let set = set.as_set();
         set.spec
             .as_ref()
             .is_some_and(|spec| labels::selects(&spec.selector, pod.metadata.labels.as_ref()))
     });
-    wiring.work(NAME, queue, context, reconcile)
+    wiring.work(name, queue, context, reconcile)
 }
 
 /// What a ReplicaSet needs done to its pods. Pure: reads what it is given, touches nothing.
-fn plan(set: &ReplicaSet, mine: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Change<Pod>> {
+fn plan(
+    set: &ReplicaSet,
+    owner: &OwnerReference,
+    mine: &[Arc<Pod>],
+    related: &[Arc<Pod>],
+) -> Vec<Change<Pod>> {
     if set.is_terminating() {
         return Vec::new(); // The garbage collector takes the pods.
     }
@@ -64,7 +97,7 @@ fn plan(set: &ReplicaSet, mine: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Change
     let active: Vec<&Arc<Pod>> = mine.iter().filter(|pod| pods::is_active(pod)).collect();
     if active.len() < wanted {
         let missing = (wanted - active.len()).min(BURST_MAX);
-        return (0..missing).map(|_| Change::create(new_pod(set))).collect();
+        return (0..missing).map(|_| Change::create(new_pod(set, owner))).collect();
     }
     let surplus = (active.len() - wanted).min(BURST_MAX);
     let crowd = pods_per_node(related);
@@ -80,9 +113,9 @@ fn replicas(set: &ReplicaSet) -> i32 {
     set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
 
-fn new_pod(set: &ReplicaSet) -> Pod {
+fn new_pod(set: &ReplicaSet, owner: &OwnerReference) -> Pod {
     let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
-    let mut pod = pods::from_template(namespace_of(set), &template, owned::controller_ref(set));
+    let mut pod = pods::from_template(namespace_of(set), &template, owner.clone());
     pod.metadata.generate_name = Some(format!("{}-", name_of(set)));
     pod
 }
@@ -191,20 +224,24 @@ fn differs(set: &ReplicaSet, new: &ReplicaSetStatus) -> bool {
         || old.conditions.unwrap_or_default() != *new.conditions.as_deref().unwrap_or_default()
 }
 
-/// Reconciles one ReplicaSet.
-async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileError> {
-    let Some(set) = ctx.sets.get(&key) else {
+/// Reconciles one ReplicaSet or ReplicationController.
+async fn reconcile<R: Replicates>(
+    ctx: Context<R>,
+    key: ObjectKey,
+) -> Result<Requeue, ReconcileError> {
+    let Some(owner) = ctx.sets.get(&key) else {
         return Ok(Requeue::WhenChanged); // Deleted: the garbage collector takes the pods.
     };
-    claim_pods(&ctx, &set).await?;
-    let changes = plan(&set, &mine(&ctx, &set), &related(&ctx, &set));
-    let failure = carry_out(&ctx, &set, changes).await?;
+    let set = owner.as_set();
+    claim_pods(&ctx, &*owner, &set).await?;
+    let reference = owned::controller_ref(&*owner);
+    let changes = plan(&set, &reference, &mine(&ctx, &*owner), &related(&ctx, &*owner));
+    let failure = carry_out(&ctx, &*owner, changes).await?;
 
     let told = failure.as_ref().map(|(failure, _)| failure);
-    let (status, requeue) = status(&set, &mine(&ctx, &set), told, now());
+    let (status, requeue) = status(&set, &mine(&ctx, &*owner), told, now());
     if differs(&set, &status) {
-        let mut written = (*set).clone();
-        written.status = Some(status);
+        let written = owner.with_status(status);
         match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
             answer => answer?,
@@ -217,13 +254,17 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
 }
 
 /// Adopts and releases until the pods owned are the pods selected.
-async fn claim_pods(ctx: &Context, set: &ReplicaSet) -> Result<(), ReconcileError> {
+async fn claim_pods<R: Replicates>(
+    ctx: &Context<R>,
+    owner: &R,
+    set: &ReplicaSet,
+) -> Result<(), ReconcileError> {
     let Some(spec) = &set.spec else { return Ok(()) };
     for pod in ctx.pods.in_namespace(namespace_of(set)) {
-        let change = match owned::claim(set, &spec.selector, &*pod) {
+        let change = match owned::claim(owner, &spec.selector, &*pod) {
             Claim::Keep | Claim::Ignore => continue,
-            Claim::Adopt => owned::adopt(set, &*pod),
-            Claim::Release => owned::release(set, &*pod),
+            Claim::Adopt => owned::adopt(owner, &*pod),
+            Claim::Release => owned::release(owner, &*pod),
         };
         match change.apply(&ctx.client).await {
             Ok(Some(pod)) => ctx.pods.caught_up(&pod).await?,
@@ -235,24 +276,24 @@ async fn claim_pods(ctx: &Context, set: &ReplicaSet) -> Result<(), ReconcileErro
     Ok(())
 }
 
-fn mine(ctx: &Context, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-    let mut owned = ctx.pods.owned_by(set.uid_str());
-    owned.retain(|pod| owned::is_controlled_by(&**pod, set.uid_str()));
+fn mine<R: Replicates>(ctx: &Context<R>, owner: &R) -> Vec<Arc<Pod>> {
+    let mut owned = ctx.pods.owned_by(owner.uid_str());
+    owned.retain(|pod| owned::is_controlled_by(&**pod, owner.uid_str()));
     owned
 }
 
 /// Pods of all sets of the same Deployment: deleting should even them out over the nodes.
-fn related(ctx: &Context, set: &ReplicaSet) -> Vec<Arc<Pod>> {
+fn related<R: Replicates>(ctx: &Context<R>, set: &R) -> Vec<Arc<Pod>> {
     let Some(owner) = owned::controller_of(set) else { return mine(ctx, set) };
     let sisters = ctx.sets.owned_by(&owner.uid);
-    sisters.iter().flat_map(|sister| mine(ctx, sister)).collect()
+    sisters.iter().flat_map(|sister| mine(ctx, &**sister)).collect()
 }
 
 /// Makes and deletes pods and waits until the cache shows it. What the API refuses is returned
 /// with the words for the status, unless the namespace is going away.
-async fn carry_out(
-    ctx: &Context,
-    set: &ReplicaSet,
+async fn carry_out<R: Replicates>(
+    ctx: &Context<R>,
+    set: &R,
     changes: Vec<Change<Pod>>,
 ) -> Result<Option<(Failure, ChangeError)>, ReconcileError> {
     let creating = matches!(changes.first(), Some(Change::Create(_)));
@@ -337,7 +378,8 @@ mod tests {
 
     fn check(set: &ReplicaSet, pods: &str, expected: &Expect) {
         let pods = some_pods(pods);
-        let lines: Vec<String> = plan(set, &pods, &pods)
+        let owner = owned::controller_ref(set);
+        let lines: Vec<String> = plan(set, &owner, &pods, &pods)
             .into_iter()
             .map(|change| match change {
                 Change::Create(pod) => {
@@ -364,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_burst_has_a_limit() {
-        assert_eq!(plan(&set(2000, 0), &[], &[]).len(), BURST_MAX);
+        assert_eq!(plan(&set(2000, 0), &OwnerReference::default(), &[], &[]).len(), BURST_MAX);
     }
 
     #[test]
