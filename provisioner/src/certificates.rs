@@ -138,7 +138,7 @@ impl Authorities {
         let key_path = folder.join(format!("{name}.key"));
         if let (Some(cert_pem), Some(key_pem)) =
             (read_optional(&cert_path)?, read_optional(&key_path)?)
-            && still_good(&cert_pem, ca, &request, self.now)
+            && still_good(&cert_pem, ca, &request, self.now, renew_before(self.validity))
         {
             return Ok(CertKey { cert_pem, key_pem });
         }
@@ -183,13 +183,24 @@ fn node_names(node: &NodeSpec) -> Vec<String> {
     names
 }
 
-fn still_good(cert_pem: &str, ca: &Ca, request: &LeafRequest, now: OffsetDateTime) -> bool {
+/// A certificate that was short-lived from the start is renewed in the last third of its life.
+fn renew_before(validity: Duration) -> Duration {
+    RENEW_BEFORE.min(validity / 3)
+}
+
+fn still_good(
+    cert_pem: &str,
+    ca: &Ca,
+    request: &LeafRequest,
+    now: OffsetDateTime,
+    margin: Duration,
+) -> bool {
     let (Ok(facts), Ok(issuer)) = (inspect(cert_pem), inspect(ca.cert_pem())) else { return false };
     facts.was_issued_by(&issuer)
         && facts.common_name == request.common_name
         && facts.organizations == request.organizations
         && facts.sans == request.sans
-        && !facts.ends_within(now, RENEW_BEFORE)
+        && !facts.ends_within(now, margin)
 }
 
 /// An authority from its files, or a new one; an expired one is replaced, and with it, through
@@ -208,4 +219,44 @@ fn authority(folder: &Path, name: &str, common_name: &str) -> Result<(Ca, bool)>
     write_private(&key_path, ca.key_pem().as_bytes())?;
     write_private(&cert_path, ca.cert_pem().as_bytes())?;
     Ok((ca, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use test_case::test_case;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn days(count: u32) -> Duration {
+        DAY * count
+    }
+
+    #[test_case(1000, 960, true; "plenty is left")]
+    #[test_case(1000, 980, false; "less than thirty days are left")]
+    #[test_case(9, 5, true; "short-lived, in its middle")]
+    #[test_case(9, 7, false; "short-lived, in its last third")]
+    fn renewal(validity: u32, age: u32, kept: bool) {
+        let ca = Ca::new("ca", CA_VALIDITY).unwrap();
+        let request = LeafRequest::server("x", vec!["x".to_owned()]);
+        let leaf = ca.issue(&request.clone().valid_for(days(validity))).unwrap();
+        let now = OffsetDateTime::now_utc() + days(age);
+        let margin = renew_before(days(validity));
+        assert_eq!(still_good(&leaf.cert_pem, &ca, &request, now, margin), kept);
+    }
+
+    #[test]
+    fn what_was_asked_differently_is_made_anew() {
+        let ca = Ca::new("ca", CA_VALIDITY).unwrap();
+        let request = LeafRequest::client("system:node:a", &["system:nodes"]);
+        let leaf = ca.issue(&request).unwrap();
+        let good = |ca: &Ca, request: &LeafRequest| {
+            still_good(&leaf.cert_pem, ca, request, OffsetDateTime::now_utc(), DAY)
+        };
+        assert!(good(&ca, &request));
+        assert!(!good(&Ca::new("ca", CA_VALIDITY).unwrap(), &request), "another authority");
+        assert!(!good(&ca, &LeafRequest::client("system:node:b", &["system:nodes"])));
+        assert!(!good(&ca, &LeafRequest::client("system:node:a", &[])));
+    }
 }

@@ -9,8 +9,11 @@ use super::unit::UNIT_FILE;
 use crate::certificates::GUEST_PKI;
 use crate::error::{ProvisionError, Result};
 use crate::report::Outcome;
-use crate::shell::{Connect, look_into, understand};
+use crate::shell::{Connect, SshError, look_into, understand};
 use crate::work::{NodeWork, target};
+
+/// So many lines of the console are told.
+const CONSOLE_LINES: usize = 15;
 
 /// A clock may be off by this much.
 const CLOCK_OFF_MAX_S: u64 = 5;
@@ -22,7 +25,8 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     let work = node.work;
     let target = target(work.tools, &work.profile, &node.machine)?;
     let connect: &dyn Connect = work.tools.connect;
-    node.shell = Some(connect.connect(&target, node.left())?);
+    let connected = connect.connect(&target, node.left());
+    node.shell = Some(connected.map_err(|err| with_console(err, node))?);
 
     let look = format!("hostname; date +%s; {}", look_into(&OURS));
     let before = unix_now();
@@ -44,6 +48,19 @@ pub(crate) fn run(node: &mut NodeWork<'_, '_>) -> Result<Outcome> {
     }
     node.run(&format!("date -u -s @{}", unix_now()))?;
     Ok(Outcome::Changed)
+}
+
+/// The console often tells why nothing answers.
+fn with_console(mut err: SshError, node: &NodeWork<'_, '_>) -> SshError {
+    if let SshError::Unreachable { console, .. } = &mut err {
+        let path = node.work.tools.driver.console(&node.machine);
+        // Without a console the error is as good as it was.
+        let text = std::fs::read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        *console = lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n");
+    }
+    err
 }
 
 /// The guest looked at its clock at some time between the two, which may be far apart.

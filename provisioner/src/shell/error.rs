@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
     /// Nothing answers at the guest's SSH port.
-    #[error("{machine} does not answer SSH at {address} within {waited:?}")]
+    #[error("{machine} does not answer SSH at {address} within {} s{}", waited.as_secs(), tail(.console))]
     Unreachable {
         /// The machine.
         machine: String,
@@ -17,6 +17,8 @@ pub enum SshError {
         address: SocketAddr,
         /// How long.
         waited: Duration,
+        /// The end of the machine's console, where the caller knows it.
+        console: String,
         /// The last attempt's error.
         source: io::Error,
     },
@@ -66,4 +68,9 @@ pub enum SshError {
         /// Which.
         what: String,
     },
+}
+
+fn tail(console: &str) -> String {
+    let console = console.trim_end();
+    if console.is_empty() { String::new() } else { format!("; its console ends with\n{console}\n") }
 }

@@ -38,6 +38,7 @@ impl Connect for Ssh2 {
                     machine: target.machine.clone(),
                     address: target.address,
                     waited: deadline,
+                    console: String::new(),
                     source: err,
                 });
             }
