@@ -14,6 +14,7 @@ mod backoff;
 mod config;
 mod gc;
 mod host_port;
+mod housekeeping;
 mod http;
 mod images;
 mod kubelet;
@@ -112,6 +113,8 @@ pub async fn run(
         node = node::register(&shared, &machine) => node,
         () = drain.cancelled() => return Ok(()),
     };
+    let housekeeping = tokio::spawn(housekeeping::run(shared.clone()));
+    let _housekeeping = AbortOnDropHandle::new(housekeeping);
     let keeper = tokio::spawn(node::keep(shared, machine, node, drain.clone()));
     let _keeper = AbortOnDropHandle::new(keeper);
     kubelet.run(drain).await;

@@ -53,7 +53,11 @@ impl Reader {
             if !self.send_present(&mut filter, &sender).await? {
                 return Ok(());
             }
-            if self.is_rotated().await && !is_over {
+            if !is_over && self.is_rotated().await {
+                // The runtime has let go of the old file: now its end is there, too.
+                if !self.send_present(&mut filter, &sender).await? {
+                    return Ok(());
+                }
                 self.file = File::open(&self.path).await?;
                 continue;
             }

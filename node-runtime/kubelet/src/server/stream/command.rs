@@ -194,3 +194,70 @@ fn outgoing(protocol: Protocol, channel: Channel, data: &[u8]) -> Socket {
         Protocol::V4Base64 => Socket::text(String::from_utf8_lossy(&bytes).into_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    /// A command that reads its stdin to the end, says it back, and ends with `status`.
+    async fn runtime(mut stream: DuplexStream, status: &str) {
+        let mut decoder = Decoder::default();
+        let mut block = vec![0; 1024];
+        let mut typed = Vec::new();
+        loop {
+            let read = stream.read(&mut block).await.expect("read");
+            assert_ne!(read, 0, "the client must not leave first");
+            decoder.push(&block[..read]);
+            while let Some(frame) = decoder.next().expect("understood") {
+                let Frame::Data { stream: number, bytes, is_last } = frame else { continue };
+                assert_eq!(number, 3, "the error stream is the first, stdin the second");
+                typed.extend(bytes);
+                if is_last {
+                    let mut answer = spdy::pong(2);
+                    answer.extend(spdy::data(5, &typed));
+                    answer.extend(spdy::last(5));
+                    answer.extend(spdy::data(1, status.as_bytes()));
+                    answer.extend(spdy::last(1));
+                    stream.write_all(&answer).await.expect("written");
+                    return;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_ends_with_its_status_and_a_normal_close() {
+        let (client, server) = tokio::io::duplex(4096);
+        let (near, far) = tokio::io::duplex(4096);
+        let wish = Wish { stdin: true, stdout: true, ..Default::default() };
+        let status = r#"{"status":"Success"}"#;
+        let work = async {
+            let (done, ()) =
+                tokio::join!(run(server, near, Protocol::V5, &wish), runtime(far, status));
+            done.expect("it ends well");
+        };
+        let talk = async {
+            let mut socket = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+            for message in [&b"\x00hello "[..], &b"\x00there"[..], &[255, 0][..]] {
+                socket.send(Socket::binary(message.to_vec())).await.expect("sent");
+            }
+            let mut heard = Vec::new();
+            while let Some(message) = socket.next().await {
+                match message.expect("received") {
+                    Socket::Close(frame) => {
+                        assert_eq!(frame.expect("with a code").code, CloseCode::Normal);
+                        break;
+                    }
+                    message => heard.push(message.into_data().to_vec()),
+                }
+            }
+            heard
+        };
+        let ((), heard) = tokio::join!(work, talk);
+        let want = [vec![1], b"\x01hello there".to_vec(), format!("\x03{status}").into_bytes()];
+        assert_eq!(heard, want);
+    }
+}
