@@ -244,6 +244,28 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Adds a worker and waits until it is Ready; its name.
+    pub(crate) fn add_node(&self) -> Result<String, Report> {
+        self.must_run(self.profile.spec.control_plane())?;
+        let options = StartOptions { keep_context: true, ..StartOptions::default() };
+        let name = self.profile.name();
+        let (added, _) =
+            self.workshop.work(|tools| minik_provisioner::add_node(tools, name, &options))?;
+        Ok(added)
+    }
+
+    /// Takes a worker's machine away, then its Node object; its full name.
+    pub(crate) fn delete_node(&self, node: &str) -> Result<String, Report> {
+        let known = self.machine(Some(node))?.name.clone();
+        let name = self.profile.name();
+        let gone =
+            self.workshop.work(|tools| minik_provisioner::delete_node(tools, name, &known))?;
+        if self.is_running(self.profile.spec.control_plane()) {
+            self.api()?.delete(&format!("/api/v1/nodes/{gone}"))?;
+        }
+        Ok(gone)
+    }
+
     pub(crate) fn status(&self) -> Result<Vec<NodeStatus>, Report> {
         self.workshop.work(|tools| status::status(tools, &self.profile))
     }

@@ -75,6 +75,22 @@ impl Api {
         })
     }
 
+    /// Deletes the object at `path`; one that is not there is deleted already.
+    pub(crate) fn delete(&self, path: &str) -> Result<(), Report> {
+        self.runtime.block_on(async {
+            let url = format!("{}{path}", self.server);
+            let answer = self.client.delete(url).send().await.map_err(|err| unreachable(&err))?;
+            match answer.status() {
+                status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
+                status => Err(Report::new(
+                    "K8S_API_ERROR",
+                    Exit::CONTROL_PLANE_ERROR,
+                    format!("the API answered {status} to the deletion of {path}"),
+                )),
+            }
+        })
+    }
+
     /// The items of a list.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<Value>, Report> {
         let list = self.get(path)?.unwrap_or(Value::Null);

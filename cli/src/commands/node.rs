@@ -3,9 +3,10 @@
 use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::out::Sign;
 use crate::report::Report;
 
-/// List the machines of a cluster
+/// List, add and delete the machines of a cluster
 #[derive(clap::Args, Debug)]
 pub(crate) struct NodeArgs {
     #[command(subcommand)]
@@ -16,15 +17,31 @@ pub(crate) struct NodeArgs {
 enum Action {
     /// Print each machine with its address
     List,
+    /// Add a worker
+    Add,
+    /// Take a worker out of the cluster: its machine, its disk and its Node object
+    Delete {
+        /// The worker, as `m02` or by its full name
+        name: String,
+    },
 }
 
 pub(crate) fn run(ctx: &Context, args: &NodeArgs) -> Result<(), Report> {
     let cluster = Cluster::open(ctx)?;
-    match args.action {
+    match &args.action {
         Action::List => {
             for machine in cluster.machines() {
                 ctx.out.data(format!("{}\t{}", machine.name, cluster.address(machine)));
             }
+        }
+        Action::Add => {
+            let name = cluster.add_node()?;
+            ctx.out
+                .info(Sign::Done, &format!("Successfully added {name} to {}!", cluster.profile()));
+        }
+        Action::Delete { name } => {
+            let name = cluster.delete_node(name)?;
+            ctx.out.info(Sign::Delete, &format!("Node {name} was successfully deleted."));
         }
     }
     Ok(())
