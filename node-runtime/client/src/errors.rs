@@ -2,6 +2,15 @@
 
 use kube::Error;
 
+/// What the API said, in its own words and nothing else: for logs, events and conditions.
+#[must_use]
+pub fn said(error: &Error) -> String {
+    match error {
+        Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Questions a caller asks of a failed request.
 pub trait ApiErrorExt {
     /// The object is not there (404).

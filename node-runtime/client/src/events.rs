@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::correlate::{Correlator, Occurrence, Verdict};
-use crate::errors::ApiErrorExt;
+use crate::errors::{ApiErrorExt, said};
 
 /// Occurrences that may wait to be written.
 const QUEUE_MAX: usize = 1000;
@@ -90,7 +90,7 @@ async fn write_all(client: Client, source: EventSource, mut inbox: mpsc::Receive
     let mut correlator = Correlator::default();
     while let Some(what) = inbox.recv().await {
         if let Err(error) = write(&client, &source, &mut correlator, &what).await {
-            debug!(reason = what.reason, %error, "event not written");
+            debug!(reason = what.reason, error = said(&error), "event not written");
         }
     }
 }

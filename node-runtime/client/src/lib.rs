@@ -12,5 +12,5 @@ pub mod identity;
 pub mod retry;
 
 pub use crate::connect::{CertificateFiles, ConnectError};
-pub use crate::errors::ApiErrorExt;
+pub use crate::errors::{ApiErrorExt, said};
 pub use crate::events::{EventRecorder, Level};

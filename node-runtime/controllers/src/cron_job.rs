@@ -17,7 +17,7 @@ use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
 use kube::api::DeleteParams;
 use kube::{Api, Resource};
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue};
 
 use crate::cron_job::schedule::Schedule;
@@ -268,7 +268,7 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
                 return Ok(Requeue::WhenChanged);
             }
             Err(refused) => {
-                let message = format!("Error creating job: {}", refused.error);
+                let message = format!("Error creating job: {}", said(&refused.error));
                 ctx.events.record(&*cron_job, Level::Warning, "FailedCreate", message);
                 return Err(refused.into());
             }

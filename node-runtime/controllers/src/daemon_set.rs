@@ -15,7 +15,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetSpec, D
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{
     Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue, labels,
     slow_start,
@@ -25,7 +25,6 @@ use crate::daemon_set::nodes::{Meant, meant, node_of, pod_for};
 use crate::history;
 use crate::owned::{self, Claim};
 use crate::pods::{self, Availability};
-use crate::replica_set::api_message;
 use crate::wiring::{
     Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
 };
@@ -213,8 +212,8 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
         written.status = Some(status);
         match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
-            answer => answer?,
-        };
+            answer => ctx.sets.caught_up(&answer?.unwrap_or_default()).await?,
+        }
     }
     forget_revisions(&ctx, &set, &hash).await?;
     match failure {
@@ -322,7 +321,7 @@ async fn carry_out(
     if refused.error.is_namespace_terminating() {
         return Ok(None);
     }
-    let message = format!("Error creating: {}", api_message(&refused.error));
+    let message = format!("Error creating: {}", said(&refused.error));
     ctx.events.record(set, Level::Warning, "FailedCreate", message);
     Ok(Some(refused))
 }

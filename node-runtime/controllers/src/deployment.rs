@@ -20,14 +20,13 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, R
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{
     Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, apply_each, labels,
 };
 
 use crate::deployment::revision::{New, Revisions};
 use crate::owned::{self, Claim};
-use crate::replica_set::api_message;
 use crate::wiring::{
     Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
 };
@@ -314,7 +313,7 @@ async fn create_failed(
         // Another template has this hash: take the next one.
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
     } else {
-        let message = api_message(&refused.error);
+        let message = said(&refused.error);
         ctx.events.record(deployment, Level::Warning, "ReplicaSetCreateError", &*message);
         status::set_progressing(&mut status, "False", "ReplicaSetCreateError", &message, now());
     }

@@ -152,9 +152,9 @@ mod tests {
         assert!(matches!(one.change, Some(Change::Create(_))));
         assert_eq!(one.revision.revision, 1);
         let one = Arc::new(one.revision);
-        assert_eq!(now("v1", &[one.clone()]).change, None);
+        assert_eq!(now("v1", std::slice::from_ref(&one)).change, None);
 
-        let two = Arc::new(now("v2", &[one.clone()]).revision);
+        let two = Arc::new(now("v2", std::slice::from_ref(&one)).revision);
         assert_eq!(two.revision, 2);
         assert_ne!(two.metadata.name, one.metadata.name);
         let back = now("v1", &[one.clone(), two.clone()]);

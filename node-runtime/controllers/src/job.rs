@@ -21,7 +21,7 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{
     Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, labels,
     slow_start,
@@ -33,7 +33,6 @@ pub(crate) use crate::job::status::{finished_at, is_complete, is_finished};
 use crate::job::facts::Facts;
 use crate::job::plan::{Plan, plan};
 use crate::owned::{self, Claim, controller_of};
-use crate::replica_set::api_message;
 use crate::wiring::{
     Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
 };
@@ -224,7 +223,7 @@ async fn make_and_delete(
     if refused.error.is_namespace_terminating() {
         return Ok(None);
     }
-    let message = format!("Error creating: {}", api_message(&refused.error));
+    let message = format!("Error creating: {}", said(&refused.error));
     ctx.events.record(job, Level::Warning, "FailedCreate", message);
     Ok(Some(refused))
 }

@@ -13,6 +13,7 @@ use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 use kube::discovery::{ApiCapabilities, ApiResource, Discovery, Scope, verbs};
 use kube::{Api, Client};
+use minik_client::said;
 use minik_reconcile::{Cache, ObjectKey, Seen, Selection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +139,7 @@ impl Monitors {
             let failed = found.is_err();
             match found {
                 Ok(kinds) => self.adjust(kinds),
-                Err(error) => warn!(%error, "discovery failed, trying again"),
+                Err(error) => warn!(error = said(&error), "discovery failed, trying again"),
             }
             let again = async {
                 if failed {

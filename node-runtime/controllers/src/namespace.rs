@@ -84,8 +84,8 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
         written.status = Some(status);
         match namespaces.replace_status(&key.name, &PostParams::default(), &written).await {
             Err(error) if error.is_not_found() => return Ok(Requeue::WhenChanged),
-            answer => answer?,
-        };
+            answer => ctx.namespaces.caught_up(&answer?).await?,
+        }
     }
     if empty {
         finalize(&ctx.client, &key.name).await?;

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{
     Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, labels,
     slow_start,
@@ -244,8 +244,10 @@ async fn reconcile<R: Replicates>(
         let written = owner.with_status(status);
         match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
-            answer => answer?,
-        };
+            Err(refused) => return Err(refused.into()),
+            Ok(Some(written)) => ctx.sets.caught_up(&written).await?,
+            Ok(None) => {}
+        }
     }
     match failure {
         Some((_, error)) => Err(error.into()),
@@ -319,17 +321,9 @@ async fn carry_out<R: Replicates>(
     }
     let (reason, verb) =
         if creating { ("FailedCreate", "creating") } else { ("FailedDelete", "deleting") };
-    let message = api_message(&refused.error);
+    let message = said(&refused.error);
     ctx.events.record(set, Level::Warning, reason, format!("Error {verb}: {message}"));
     Ok(Some((Failure { reason, message }, refused)))
-}
-
-/// What the API said, without the wrapping.
-pub(crate) fn api_message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{
     Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, apply_each,
     labels,
@@ -20,7 +20,6 @@ use minik_reconcile::{
 
 use crate::history;
 use crate::owned::{self, Claim};
-use crate::replica_set::api_message;
 use crate::stateful_set::identity::{HASH, is_member};
 use crate::stateful_set::plan::{Plan, Revisions, plan};
 use crate::wiring::{
@@ -195,8 +194,7 @@ async fn carry_out(
             Err(refused) if refused.error.is_namespace_terminating() => return Ok(None),
             Err(refused) if refused.error.is_already_exists() => return Ok(Some(refused)),
             Err(refused) => {
-                let message =
-                    format!("{} failed error: {}", refused.what, api_message(&refused.error));
+                let message = format!("{} failed error: {}", refused.what, said(&refused.error));
                 ctx.events.record(set, Level::Warning, "FailedCreate", message);
                 return Ok(Some(refused));
             }

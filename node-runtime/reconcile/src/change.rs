@@ -7,7 +7,7 @@ use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource};
-use minik_client::ApiErrorExt;
+use minik_client::{ApiErrorExt, said};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -53,7 +53,7 @@ impl<K: Resource> Change<K> {
 
 /// A change that the API refused.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {error}")]
+#[error("{what}: {}", said(error))]
 pub struct ChangeError {
     /// Verb and object, for the log.
     pub what: String,

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use minik_client::ApiErrorExt;
+use minik_client::{ApiErrorExt, said};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -41,7 +41,7 @@ impl Requeue {
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The API refused something.
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Api(#[from] kube::Error),
 
     /// One of several changes failed.
@@ -66,7 +66,11 @@ impl ReconcileError {
     fn is_ordinary(&self) -> bool {
         match self {
             ReconcileError::Api(error) | ReconcileError::Change(ChangeError { error, .. }) => {
-                error.is_conflict() || error.is_already_exists() || error.is_not_found()
+                // Forbidden: a new namespace has no service account in its first moments.
+                error.is_conflict()
+                    || error.is_already_exists()
+                    || error.is_not_found()
+                    || error.is_forbidden()
             }
             ReconcileError::CacheBehind { .. } => true,
             ReconcileError::Other(_) => false,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
-use minik_client::{EventRecorder, Level};
+use minik_client::{EventRecorder, Level, said};
 use minik_reconcile::{Cache, Caches, ObjectKey};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -157,7 +157,7 @@ impl Scheduler {
                 if let Err(error) =
                     write::unschedulable(&self.client, &pod, &message, nominated).await
                 {
-                    warn!(pod = %pod.key, %error, "the condition of a pod was not written");
+                    warn!(pod = %pod.key, error = said(&error), "the condition of a pod was not written");
                 }
                 if let Some(eviction) = &eviction {
                     write::evict(&self.client, &self.events, &pod, eviction).await;

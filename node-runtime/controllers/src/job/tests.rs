@@ -50,7 +50,7 @@ impl World {
         plan.pods.into_iter().for_each(|change| self.write(change));
         self.job.status = Some(plan.status);
         plan.let_go.into_iter().for_each(|change| self.write(change));
-        self.pods.retain(|pod| !(pod.is_terminating() && !is_tracked(pod)));
+        self.pods.retain(|pod| !pod.is_terminating() || is_tracked(pod));
     }
 
     fn write(&mut self, change: Change<Pod>) {
@@ -95,12 +95,8 @@ impl World {
 
     fn check(&mut self, expected: &Expect) -> &mut World {
         let status = self.job.status.clone().unwrap_or_default();
-        let running: Vec<&str> = self
-            .pods
-            .iter()
-            .filter(|pod| crate::pods::is_active(pod))
-            .map(|pod| name_of(pod))
-            .collect();
+        let running: Vec<&str> =
+            self.pods.iter().filter(|pod| crate::pods::is_active(pod)).map(name_of).collect();
         let conditions: Vec<String> = status
             .conditions
             .iter()

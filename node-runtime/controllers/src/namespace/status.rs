@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::discovery::ApiResource;
+use minik_client::said;
 
 /// What is left of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(super) struct Findings {
 impl Findings {
     /// It is not even known what to look for.
     pub(super) fn undiscovered(error: &kube::Error) -> Findings {
-        Findings { discovery: Some(error.to_string()), ..Findings::default() }
+        Findings { discovery: Some(said(error)), ..Findings::default() }
     }
 
     pub(super) fn add(&mut self, resource: &ApiResource, left: Left) {
@@ -45,11 +46,7 @@ impl Findings {
     }
 
     pub(super) fn failed(&mut self, resource: &ApiResource, error: &kube::Error) {
-        let said = match error {
-            kube::Error::Api(status) => status.message.clone(),
-            other => other.to_string(),
-        };
-        self.failures.push(format!("{}: {said}", resource.plural));
+        self.failures.push(format!("{}: {}", resource.plural, said(error)));
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -487,7 +487,7 @@ mod tests {
             &json!({ "claimRef": {
             "namespace": "default", "name": "data", "uid": "another" } }),
         );
-        check(&bound, &[taken.clone()], None, &expect!["lost"]);
+        check(&bound, std::slice::from_ref(&taken), None, &expect!["lost"]);
         let asks = claim(json!({ "volumeName": "pv" }));
         check(
             &asks,

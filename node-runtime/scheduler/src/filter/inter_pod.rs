@@ -222,7 +222,7 @@ mod tests {
     fn running_pods_may_refuse() {
         let loner = pod("loner", "n1", affinity("podAntiAffinity", "web", "zone"));
         let web = json!({ "metadata": { "labels": { "app": "web" } } });
-        assert_eq!(fits(web, &[loner.clone()]), "n3");
+        assert_eq!(fits(web, std::slice::from_ref(&loner)), "n3");
         assert_eq!(fits(json!({}), &[loner]), "n1 n2 n3");
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client};
-use minik_client::{ApiErrorExt, EventRecorder, Level};
+use minik_client::{ApiErrorExt, EventRecorder, Level, said};
 use minik_reconcile::{Cache, KeyOf};
 use serde_json::{Value, json};
 use tracing::warn;
@@ -23,7 +23,7 @@ const VOLUMES_MAX: Duration = Duration::from_secs(600);
 /// Why a pod was not bound.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BindError {
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Api(#[from] kube::Error),
 
     #[error("binding volumes: {claims} unbound after {waited:?}")]
@@ -147,7 +147,7 @@ pub(super) async fn evict(
 ) {
     for victim in eviction.victims.iter().filter(|victim| !victim.pod.is_terminating()) {
         if let Err(error) = evict_one(client, victim).await {
-            warn!(pod = %victim.key, %error, "a less important pod was not sent away");
+            warn!(pod = %victim.key, error = said(&error), "a less important pod was not sent away");
             continue;
         }
         let uid = pod.pod.uid_str();
