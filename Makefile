@@ -8,6 +8,7 @@ IMAGE := out/guest-image/manifest.json
 QEMU := out/tools/qemu/bin/qemu-system-x86_64
 WEB := out/web.tar
 export CARGO_TERM_COLOR ?= auto
+export PATH := $(PATH):$(CURDIR)/out/tools/bin
 
 .PHONY: help quickstart setup packages build guest-image test check unit e2e bench clean
 .DEFAULT_GOAL := help
@@ -20,8 +21,10 @@ quickstart: setup ## From nothing to a web app that answers; needs the internet 
 
 setup: packages build guest-image $(QEMU) $(WEB) ## Everything that needs the internet
 
-packages: ## Debian packages that building needs
+packages: ## Debian packages that building needs, and the clients that the tests use
 	@.ci/packages
+	@.ci/client kubectl kubectl
+	@.ci/client docker-cli docker
 
 build: packages ## minik and minik-node
 	cargo build --release --locked -p minik -p minik-node
