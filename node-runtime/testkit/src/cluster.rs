@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::hollow::HollowNode;
+use crate::scripted::ScriptedNode;
 use crate::wait::until;
 
 const VALIDITY: Duration = Duration::from_secs(24 * 3600);
@@ -142,6 +143,14 @@ impl Cluster {
     #[must_use]
     pub fn add_node(&self, name: &str) -> HollowNode {
         HollowNode::start(name, self.client(&identity::node(name)), &self.stop)
+    }
+
+    /// Adds a node with the real kubelet on a scripted runtime.
+    ///
+    /// # Errors
+    /// If its folders cannot be made.
+    pub fn add_scripted_node(&self, name: &str) -> std::io::Result<ScriptedNode> {
+        ScriptedNode::start(name, self.client(&identity::node(name)), &self.stop)
     }
 
     /// Certificate and key of an administrator, PEM, for clients outside the process.
