@@ -162,7 +162,7 @@ impl Runtime for FakeRuntime {
         })
     }
 
-    fn run_sandbox(&self, config: v1::PodSandboxConfig) -> Answer<'_, String> {
+    fn run_sandbox(&self, config: v1::PodSandboxConfig, _handler: &str) -> Answer<'_, String> {
         self.answer(|state| Ok(state.run_sandbox(config)))
     }
 

@@ -153,9 +153,9 @@ impl Runtime for GrpcRuntime {
         required("a status", then(answer, |answer| answer.status))
     }
 
-    fn run_sandbox(&self, config: v1::PodSandboxConfig) -> Answer<'_, String> {
+    fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Answer<'_, String> {
         let request =
-            v1::RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+            v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
         let answer = rpc!(self.runtime.run_pod_sandbox, SANDBOX_DEADLINE, request);
         then(answer, |answer| answer.pod_sandbox_id)
     }

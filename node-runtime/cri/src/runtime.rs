@@ -70,8 +70,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// The conditions `RuntimeReady` and `NetworkReady`.
     fn status(&self) -> Answer<'_, v1::RuntimeStatus>;
 
-    /// Creates and starts a sandbox; returns its id.
-    fn run_sandbox(&self, config: v1::PodSandboxConfig) -> Answer<'_, String>;
+    /// Creates and starts a sandbox; returns its id. `handler` is the runtime class' one, empty
+    /// for the default.
+    fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Answer<'_, String>;
     /// Stops a sandbox with everything in it and frees its network. Idempotent.
     fn stop_sandbox(&self, id: &str) -> Answer<'_, ()>;
     /// Removes a sandbox and its containers. Idempotent.

@@ -10,10 +10,10 @@ use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use minik_cri::{EventReceiver, RuntimeError, v1};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::gc;
 use crate::object;
@@ -40,7 +40,7 @@ enum Event {
     /// It is time to ask for the runtime's events again.
     RuntimeDue,
     /// A worker has ended: nothing is left of its pod.
-    PodEnded(String),
+    PodEnded(Result<(task::Id, ()), JoinError>),
     ShutdownRequested,
 }
 
@@ -48,7 +48,9 @@ enum Event {
 pub(crate) struct Kubelet {
     shared: Arc<Shared>,
     workers: HashMap<String, Mailbox>,
-    tasks: JoinSet<String>,
+    tasks: JoinSet<()>,
+    /// Whose task is whose.
+    uids: HashMap<task::Id, String>,
     pods: watch::Sender<PodList>,
     /// Pods of a list that is being received.
     listing: HashMap<String, Arc<Pod>>,
@@ -64,6 +66,7 @@ impl Kubelet {
             shared,
             workers: HashMap::new(),
             tasks: JoinSet::new(),
+            uids: HashMap::new(),
             pods: watch::Sender::default(),
             listing: HashMap::new(),
             inventory: Arc::default(),
@@ -91,13 +94,7 @@ impl Kubelet {
                 event = next_pods(&mut pods) => event,
                 event = next_runtime(&mut events) => event,
                 () = sleep_until(due) => Event::RuntimeDue,
-                Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(uid) => Event::PodEnded(uid),
-                    Err(error) => {
-                        warn!(%error, "a pod's worker broke down");
-                        continue;
-                    }
-                },
+                Some(ended) = self.tasks.join_next_with_id() => Event::PodEnded(ended),
                 () = drain.cancelled() => Event::ShutdownRequested,
             };
             match event {
@@ -120,9 +117,7 @@ impl Kubelet {
                         retry = (retry * 2).min(LONGEST_RETRY);
                     }
                 }
-                Event::PodEnded(uid) => {
-                    self.workers.remove(&uid);
-                }
+                Event::PodEnded(ended) => self.forget(&ended),
                 Event::ShutdownRequested => {
                     info!("kubelet stops; pods go on");
                     return;
@@ -141,7 +136,7 @@ impl Kubelet {
             Ok((events, inventory)) => {
                 self.inventory = Arc::new(inventory);
                 for worker in self.workers.values() {
-                    worker.put(Signal::Resync(self.inventory.clone()));
+                    worker.put(Signal::Resync);
                 }
                 Some(events)
             }
@@ -149,6 +144,20 @@ impl Kubelet {
                 warn!(%error, "the container runtime does not answer");
                 None
             }
+        }
+    }
+
+    fn forget(&mut self, ended: &Result<(task::Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => *id,
+            Err(error) => {
+                // The next thing heard of the pod starts another worker.
+                error!(%error, "a pod's worker broke down");
+                error.id()
+            }
+        };
+        if let Some(uid) = self.uids.remove(&id) {
+            self.workers.remove(&uid);
         }
     }
 
@@ -200,10 +209,8 @@ impl Kubelet {
         let worker = Worker::new(self.shared.clone(), pod, mailbox.clone());
         let inventory = self.inventory.clone();
         self.workers.insert(uid.clone(), mailbox);
-        self.tasks.spawn(async move {
-            worker.run(inventory).await;
-            uid
-        });
+        let task = self.tasks.spawn(worker.run(inventory));
+        self.uids.insert(task.id(), uid);
     }
 
     /// Passes a runtime's event to the worker of its pod.

@@ -30,6 +30,8 @@ use object::Health;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A status without news is written this often.
 const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
+/// Images may also be built or loaded: a list is not believed for longer.
+const IMAGES_KNOWN_FOR: Duration = Duration::from_secs(60);
 /// Waits between tries to register.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(7);
@@ -87,6 +89,7 @@ pub(crate) async fn keep(
         lease: lease::Lease::new(&shared),
         has_network: false,
         written: None,
+        images: None,
         node,
         machine,
         shared,
@@ -101,7 +104,7 @@ pub(crate) async fn keep(
         keeper.write_status().await;
         tokio::select! {
             _ = heartbeat.tick() => keeper.lease.renew(&keeper.node).await,
-            () = keeper.shared.images.changed() => {}
+            () = keeper.shared.images.changed() => keeper.images = None,
             Some(said) = stream.next() => match said {
                 Ok(Some(node)) => keeper.take(node).await,
                 Ok(None) => keeper.node = register(&keeper.shared, &keeper.machine).await,
@@ -122,6 +125,8 @@ struct Keeper {
     has_network: bool,
     /// The status as it was written last, and when.
     written: Option<(NodeStatus, Instant)>,
+    /// The node's images, and when they were listed.
+    images: Option<(Vec<v1::Image>, Instant)>,
 }
 
 impl Keeper {
@@ -180,10 +185,22 @@ impl Keeper {
         Health { not_ready, pressure: pressure::measure(&self.shared.config.paths.root) }
     }
 
+    /// The node's images: listed anew after a pull, and now and then for those that come by
+    /// other ways.
+    async fn images(&mut self) -> Vec<v1::Image> {
+        let known = self.images.take().filter(|(_, at)| at.elapsed() < IMAGES_KNOWN_FOR);
+        let (images, at) = match known {
+            Some(known) => known,
+            None => (self.shared.runtime.images().await.unwrap_or_default(), Instant::now()),
+        };
+        self.images = Some((images.clone(), at));
+        images
+    }
+
     /// Writes the status if it is news, or has not been written for long.
     async fn write_status(&mut self) {
         let health = self.health().await;
-        let images = self.shared.runtime.images().await.unwrap_or_default();
+        let images = self.images().await;
         let old = self.node.status.clone().unwrap_or_default();
         let status = object::status(&self.shared.config, &self.machine, &health, &images, &old);
         if let Some((written, at)) = &self.written

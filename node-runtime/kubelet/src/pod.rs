@@ -17,6 +17,7 @@
 //!
 //! Each state is a file; the edges out of it are listed at its end, and no other compiles.
 
+mod admit;
 pub(crate) mod container;
 mod exits;
 mod finished;

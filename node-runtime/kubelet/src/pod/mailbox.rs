@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 
-use super::inventory::Inventory;
-
 /// What happens to a pod.
 #[derive(Clone, Debug)]
 pub(crate) enum Signal {
@@ -18,8 +16,8 @@ pub(crate) enum Signal {
     Removed,
     /// Something happened to a container or sandbox with this id.
     Runtime(String),
-    /// Events may have been missed: this is what the runtime has.
-    Resync(Arc<Inventory>),
+    /// Events may have been missed: everything has to be looked at.
+    Resync,
 }
 
 #[derive(Default)]
@@ -27,7 +25,7 @@ struct Contents {
     changed: Option<Arc<Pod>>,
     is_removed: bool,
     ids: VecDeque<String>,
-    resync: Option<Arc<Inventory>>,
+    is_resync: bool,
 }
 
 /// The mailbox of one pod. Clones are the same box.
@@ -44,11 +42,7 @@ impl Mailbox {
         match signal {
             Signal::Changed(pod) => contents.changed = Some(pod),
             Signal::Removed => contents.is_removed = true,
-            Signal::Resync(inventory) => {
-                // The list is newer than what was said about single ones before.
-                contents.ids.clear();
-                contents.resync = Some(inventory);
-            }
+            Signal::Resync => contents.is_resync = true,
             Signal::Runtime(id) => {
                 if !contents.ids.contains(&id) {
                     contents.ids.push_back(id);
@@ -70,8 +64,8 @@ impl Mailbox {
 
     fn try_take(&self) -> Option<Signal> {
         let mut contents = self.contents.lock().expect("nothing panics while it holds the box");
-        if let Some(inventory) = contents.resync.take() {
-            return Some(Signal::Resync(inventory));
+        if std::mem::take(&mut contents.is_resync) {
+            return Some(Signal::Resync);
         }
         if let Some(id) = contents.ids.pop_front() {
             return Some(Signal::Runtime(id));
@@ -102,7 +96,7 @@ mod tests {
                 Signal::Changed(_) => "changed".to_owned(),
                 Signal::Removed => "removed".into(),
                 Signal::Runtime(id) => id,
-                Signal::Resync(_) => "resync".into(),
+                Signal::Resync => "resync".into(),
             });
         }
         assert_eq!(taken, ["a", "b", "changed", "removed"]);

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use minik_client::Level;
+
+use super::admit;
 use super::sandboxing::Sandboxing;
 use super::step::{LeadsTo, Next, Step};
-use super::terminating::Terminating;
+use super::terminating::{Ending, Terminating};
 use super::worker::Worker;
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -17,6 +20,10 @@ impl Step for Preparing {
     const NAME: &'static str = "Preparing";
 
     async fn run(self, worker: &mut Worker) -> Next {
+        if let Some(failure) = admit::refuse(&worker.pod) {
+            worker.event(Level::Warning, &failure.reason, &failure.message);
+            return Self::to(Terminating { why: Ending::Failed(failure) });
+        }
         let mut retry = FIRST_RETRY;
         loop {
             worker.publish();

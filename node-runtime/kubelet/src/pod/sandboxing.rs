@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
 use minik_cri::{RuntimeError, v1};
 use tokio::time::Instant;
 use tracing::warn;
@@ -12,6 +14,7 @@ use super::step::{LeadsTo, Next, Step};
 use super::terminating::{Ending, Terminating};
 use super::worker::{Sandbox, Worker};
 use crate::object;
+use crate::shared::Shared;
 use minik_client::Level;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -50,7 +53,8 @@ impl Step for Sandboxing {
             let attempt = worker.sandbox.as_ref().map_or(0, |sandbox| sandbox.attempt + 1);
             let config = worker.sandbox_config(attempt);
             let shared = worker.shared.clone();
-            let made = worker.unless_ended(async { make(&shared, config).await }).await;
+            let class = object::spec(&worker.pod).runtime_class_name.clone();
+            let made = worker.unless_ended(async { make(&shared, class, config).await }).await;
             match made {
                 Err(why) => return Self::to(Terminating { why }),
                 Ok(Ok(id)) => {
@@ -72,16 +76,39 @@ impl Step for Sandboxing {
     }
 }
 
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+enum SandboxError {
+    #[error("RuntimeClass \"{class}\": {message}")]
+    Class { class: String, message: String },
+    #[error("{path}: {source}")]
+    Folder { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
 async fn make(
-    shared: &crate::shared::Shared,
+    shared: &Shared,
+    class: Option<String>,
     config: v1::PodSandboxConfig,
-) -> Result<String, RuntimeError> {
-    let folder = config.log_directory.clone();
-    tokio::fs::create_dir_all(&folder).await.map_err(|error| RuntimeError::Failed {
-        code: "Internal".into(),
-        message: format!("{folder}: {error}"),
-    })?;
-    shared.runtime.run_sandbox(config).await
+) -> Result<String, SandboxError> {
+    let handler = match class.filter(|class| !class.is_empty()) {
+        Some(class) => handler(shared, class).await?,
+        None => String::new(),
+    };
+    let path = config.log_directory.clone();
+    let made = tokio::fs::create_dir_all(&path).await;
+    made.map_err(|source| SandboxError::Folder { path, source })?;
+    Ok(shared.runtime.run_sandbox(config, &handler).await?)
+}
+
+/// What the runtime calls a class.
+async fn handler(shared: &Shared, class: String) -> Result<String, SandboxError> {
+    let classes: Api<RuntimeClass> = Api::all(shared.client.clone());
+    match classes.get(&class).await {
+        Ok(found) => Ok(found.handler),
+        Err(error) => Err(SandboxError::Class { class, message: error.to_string() }),
+    }
 }
 
 /// What ran in the old sandbox is over; what the restart policy says runs again.

@@ -118,16 +118,18 @@ impl Worker {
             Signal::Changed(pod) => self.change(pod),
             Signal::Removed => self.is_removed = true,
             Signal::Runtime(id) => self.look_at(&id).await,
-            Signal::Resync(inventory) => {
-                let belongings = inventory.of(object::uid(&self.pod));
-                self.inspect(belongings).await;
-            }
+            Signal::Resync => self.look_at_all().await,
         }
     }
 
     fn change(&mut self, pod: Arc<Pod>) {
         self.publisher.seen(pod.clone());
-        self.pod = pod;
+        let old = std::mem::replace(&mut self.pod, pod);
+        let (old, new) = (&old.metadata, &self.pod.metadata);
+        if old.labels != new.labels || old.annotations != new.annotations {
+            // Files of the downward API show them.
+            self.sources_changed.notify_one();
+        }
         let mut known: HashMap<String, Record> =
             self.records.drain(..).map(|record| (record.name().to_owned(), record)).collect();
         for spec in object::containers(&self.pod) {
@@ -157,9 +159,26 @@ impl Worker {
         }
         match self.shared.runtime.container_status(id).await {
             Ok(status) => self.observe(&status),
-            // Removed meanwhile: whatever it was, it is not the present run.
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() => self.lose(id),
             Err(error) => warn!(%error, id, "cannot look at container"),
+        }
+    }
+
+    /// The runtime has forgotten a container: if it is a present run, that is over.
+    fn lose(&mut self, id: &str) {
+        let of_run = |record: &&mut Record| record.running().is_some_and(|run| run.id == id);
+        if let Some(record) = self.records.iter_mut().find(of_run) {
+            record.lose(Instant::now());
+        }
+    }
+
+    /// Asks the runtime about everything that runs.
+    async fn look_at_all(&mut self) {
+        let runs = self.records.iter().filter_map(Record::running).map(|run| run.id.clone());
+        let sandbox = self.sandbox.iter().map(|sandbox| sandbox.id.clone());
+        let ids: Vec<String> = runs.chain(sandbox).collect();
+        for id in ids {
+            self.look_at(&id).await;
         }
     }
 
@@ -182,7 +201,7 @@ impl Worker {
         }
     }
 
-    /// Makes the records agree with all that the runtime has.
+    /// Takes over what the runtime has when the worker begins.
     async fn inspect(&mut self, belongings: Belongings) {
         if let Some(newest) = belongings.sandboxes.first() {
             let is_ready = newest.state() == v1::PodSandboxState::SandboxReady;
@@ -213,13 +232,6 @@ impl Worker {
                 }
                 record.here |= is_here && record.attempt.is_some();
                 adopt_probes(&self.pod, record);
-            }
-        }
-        let listed: Vec<&String> = belongings.containers.iter().map(|it| &it.id).collect();
-        for record in &mut self.records {
-            let is_lost = record.running().is_some_and(|running| !listed.contains(&&running.id));
-            if is_lost {
-                record.lose(Instant::now());
             }
         }
     }

@@ -20,11 +20,11 @@ pub(crate) struct NodeFacts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FieldError {
     #[error("unsupported fieldPath: {0}")]
-    NoField(String),
+    Field(String),
     #[error("unsupported resource: {0}")]
-    NoResource(String),
+    Resource(String),
     #[error("container {0} not found")]
-    NoContainer(String),
+    Container(String),
 }
 
 /// The value of a `fieldRef`.
@@ -40,7 +40,7 @@ pub(crate) fn field(
         let map = match map {
             "metadata.labels" => metadata.labels.as_ref(),
             "metadata.annotations" => metadata.annotations.as_ref(),
-            _ => return Err(FieldError::NoField(path.into())),
+            _ => return Err(FieldError::Field(path.into())),
         };
         return Ok(map.and_then(|map| map.get(key)).cloned().unwrap_or_default());
     }
@@ -56,7 +56,7 @@ pub(crate) fn field(
         "status.hostIPs" => facts.host_ips.join(","),
         "status.podIP" => first(&facts.pod_ips),
         "status.podIPs" => facts.pod_ips.join(","),
-        _ => return Err(FieldError::NoField(path.into())),
+        _ => return Err(FieldError::Field(path.into())),
     })
 }
 
@@ -89,9 +89,9 @@ pub(crate) fn resource(
             .find(|container| container.name == name),
     };
     let Some(container) = container else {
-        return Err(FieldError::NoContainer(named.unwrap_or_default().into()));
+        return Err(FieldError::Container(named.unwrap_or_default().into()));
     };
-    let unknown = || FieldError::NoResource(selector.resource.clone());
+    let unknown = || FieldError::Resource(selector.resource.clone());
     let (list, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
     let resources = container.resources.clone().unwrap_or_default();
     let found = match list {
@@ -149,7 +149,7 @@ mod tests {
     #[test_case("status.podIP" => Ok("10.244.0.9".to_owned()))]
     #[test_case("status.podIPs" => Ok("10.244.0.9,fd00::9".to_owned()))]
     #[test_case("spec.serviceAccountName" => Ok("default".to_owned()))]
-    #[test_case("spec.containers" => Err(FieldError::NoField("spec.containers".into())))]
+    #[test_case("spec.containers" => Err(FieldError::Field("spec.containers".into())))]
     fn fields(path: &str) -> Result<String, FieldError> {
         let selector = ObjectFieldSelector { api_version: None, field_path: path.into() };
         field(&pod(), &facts(), &selector)

@@ -2,94 +2,75 @@
 
 use std::fmt::Write;
 
-use super::{NodeUse, PodUse};
+use super::{NodeUse, PodUse, Use};
 
 /// The whole text.
 pub(super) fn text(node: &NodeUse, pods: &[PodUse]) -> String {
     let mut text = String::new();
-    let containers =
-        || pods.iter().flat_map(|pod| pod.containers.iter().map(move |container| (pod, container)));
-    head(
-        &mut text,
-        "container_cpu_usage_seconds_total",
-        "counter",
-        "Cumulative cpu time consumed by the container in core-seconds",
-    );
-    for (pod, container) in containers() {
-        let value = seconds(container.cpu_nanos);
-        line(
-            &mut text,
-            "container_cpu_usage_seconds_total",
-            pod,
-            Some(&container.name),
-            &value,
-            container.at_nanos,
-        );
+    for (metric, kind, help, value) in PER_CONTAINER {
+        head(&mut text, &format!("container_{metric}"), kind, &help.replace("{}", "container"));
+        for pod in pods {
+            for container in &pod.containers {
+                let labels = labels(pod, Some(&container.name));
+                let (value, millis) = (value(container), container.at_nanos / 1_000_000);
+                line(&mut text, &format!("container_{metric}{{{labels}}}"), &value, millis);
+            }
+        }
     }
-    head(
-        &mut text,
-        "container_memory_working_set_bytes",
-        "gauge",
-        "Current working set of the container in bytes",
-    );
-    for (pod, container) in containers() {
-        let value = container.memory_working_set.to_string();
-        line(
-            &mut text,
-            "container_memory_working_set_bytes",
-            pod,
-            Some(&container.name),
-            &value,
-            container.at_nanos,
-        );
+    for (metric, kind, help, value) in PER_CONTAINER {
+        head(&mut text, &format!("pod_{metric}"), kind, &help.replace("{}", "pod"));
+        for pod in pods {
+            let sum = sum(pod);
+            let name = format!("pod_{metric}{{{}}}", labels(pod, None));
+            line(&mut text, &name, &value(&sum), sum.at_nanos / 1_000_000);
+        }
     }
-    let sum =
-        |pod: &PodUse, field: fn(&super::Use) -> u64| pod.containers.iter().map(field).sum::<u64>();
-    let at = |pod: &PodUse| pod.containers.iter().map(|it| it.at_nanos).max().unwrap_or(0);
-    head(
-        &mut text,
-        "pod_cpu_usage_seconds_total",
-        "counter",
-        "Cumulative cpu time consumed by the pod in core-seconds",
-    );
-    for pod in pods {
-        let value = seconds(sum(pod, |it| it.cpu_nanos));
-        line(&mut text, "pod_cpu_usage_seconds_total", pod, None, &value, at(pod));
-    }
-    head(
-        &mut text,
-        "pod_memory_working_set_bytes",
-        "gauge",
-        "Current working set of the pod in bytes",
-    );
-    for pod in pods {
-        let value = sum(pod, |it| it.memory_working_set).to_string();
-        line(&mut text, "pod_memory_working_set_bytes", pod, None, &value, at(pod));
-    }
-    let millis = node.at_nanos / 1_000_000;
-    head(
-        &mut text,
-        "node_cpu_usage_seconds_total",
-        "counter",
-        "Cumulative cpu time consumed by the node in core-seconds",
-    );
-    let _ = writeln!(text, "node_cpu_usage_seconds_total {} {millis}", seconds(node.cpu_nanos));
-    head(
-        &mut text,
-        "node_memory_working_set_bytes",
-        "gauge",
-        "Current working set of the node in bytes",
-    );
     let used = node.memory_total.saturating_sub(node.memory_available);
-    let _ = writeln!(text, "node_memory_working_set_bytes {used} {millis}");
-    head(
-        &mut text,
-        "resource_scrape_error",
-        "gauge",
-        "1 if there was an error while getting container metrics, 0 otherwise",
-    );
+    let whole = Use {
+        at_nanos: node.at_nanos,
+        cpu_nanos: node.cpu_nanos,
+        memory_working_set: used,
+        ..Default::default()
+    };
+    for (metric, kind, help, value) in PER_CONTAINER {
+        head(&mut text, &format!("node_{metric}"), kind, &help.replace("{}", "node"));
+        line(&mut text, &format!("node_{metric}"), &value(&whole), node.at_nanos / 1_000_000);
+    }
+    let help = "1 if there was an error while getting container metrics, 0 otherwise";
+    head(&mut text, "resource_scrape_error", "gauge", help);
     text.push_str("resource_scrape_error 0\n");
     text
+}
+
+/// Name, kind, help with `{}` for whose it is, and how it is read.
+type Metric = (&'static str, &'static str, &'static str, fn(&Use) -> String);
+
+const PER_CONTAINER: [Metric; 2] = [
+    (
+        "cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed by the {} in core-seconds",
+        |it| seconds(it.cpu_nanos),
+    ),
+    ("memory_working_set_bytes", "gauge", "Current working set of the {} in bytes", |it| {
+        it.memory_working_set.to_string()
+    }),
+];
+
+/// A pod's containers together.
+fn sum(pod: &PodUse) -> Use {
+    let mut sum = Use::default();
+    for container in &pod.containers {
+        sum.at_nanos = sum.at_nanos.max(container.at_nanos);
+        sum.cpu_nanos += container.cpu_nanos;
+        sum.memory_working_set += container.memory_working_set;
+    }
+    sum
+}
+
+fn labels(pod: &PodUse, container: Option<&str>) -> String {
+    let container = container.map(|name| format!("container=\"{name}\",")).unwrap_or_default();
+    format!("{container}namespace=\"{}\",pod=\"{}\"", pod.namespace, pod.name)
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -97,20 +78,8 @@ fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn line(
-    text: &mut String,
-    metric: &str,
-    pod: &PodUse,
-    container: Option<&str>,
-    value: &str,
-    at_nanos: i64,
-) {
-    let container = container.map(|name| format!("container=\"{name}\",")).unwrap_or_default();
-    let (namespace, name, millis) = (&pod.namespace, &pod.name, at_nanos / 1_000_000);
-    let _ = writeln!(
-        text,
-        "{metric}{{{container}namespace=\"{namespace}\",pod=\"{name}\"}} {value} {millis}"
-    );
+fn line(text: &mut String, name: &str, value: &str, millis: i64) {
+    let _ = writeln!(text, "{name} {value} {millis}");
 }
 
 fn seconds(nanos: u64) -> String {
