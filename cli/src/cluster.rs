@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::drivers;
 use crate::exit::Exit;
 use crate::kube::{Api, Credentials};
+use crate::out::Sign;
 use crate::progress::{Steps, Watcher};
 use crate::report::Report;
 
@@ -163,11 +164,16 @@ impl<'a> Cluster<'a> {
                     .map_err(|err| advice::spec(&err))?;
             if plan.download_only {
                 let image = workshop.work(|tools| tools.images.boot(&resolved.spec.image))?;
-                ctx.out.info(crate::out::Sign::Done, &format!("{} is here and verified", image.id));
+                ctx.out.info(Sign::Done, &format!("{} is here and verified", image.id));
                 return Ok(None);
             }
-            for step in phases::plan(&resolved.spec, plan.wait, plan.wait_timeout) {
-                ctx.out.data(format!("{:<16} {}", step.id, step.message));
+            let steps = phases::plan(&resolved.spec, plan.wait, plan.wait_timeout);
+            for (number, step) in steps.iter().enumerate() {
+                if ctx.out.is_json() {
+                    ctx.out.step(Sign::Note, step.step, number + 1, steps.len(), &step.message);
+                } else {
+                    ctx.out.data(format!("{:<16} {}", step.id, step.message));
+                }
             }
             return Ok(None);
         }

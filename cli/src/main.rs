@@ -16,18 +16,20 @@ mod report;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::Cli;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::out::Out;
+use crate::report::Report;
 
 fn main() -> ExitCode {
     let out = Out::new(&|name| std::env::var(name).ok());
     let cli = match Cli::try_parse_from(command_line(std::env::args_os().collect())) {
         Ok(cli) => cli,
-        Err(err) => return told_by_the_parser(&err),
+        Err(err) => return told_by_the_parser(&out, &err),
     };
     let verbosity = cli.global.verbosity.unwrap_or(0);
     out.set_verbose(verbosity > 0);
@@ -58,8 +60,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// Commands that minikube's users know and minik does not have yet, and what to do instead.
+const NOT_YET: &[(&str, &str)] = &[
+    ("addons", "DNS, proxy and load balancer addresses are part of every cluster"),
+    ("cache", "send images with `minik image load`, or build them with `minik docker-env`"),
+    ("cp", "`minik ssh -- 'cat > FILE' < FILE` copies a file"),
+    ("dashboard", "any dashboard that reads the kubeconfig works: k9s, Lens, Headlamp"),
+    ("mount", "`minik ssh -- 'cat > FILE' < FILE` copies a file; hostPath volumes read it"),
+    ("pause", "`minik stop` keeps disks, addresses and everything in the cluster"),
+    ("podman-env", "`minik docker-env` reaches the container engine of the machine"),
+    (
+        "tunnel",
+        "`minik service NAME --url` reaches services; LoadBalancers have the node's address",
+    ),
+    ("unpause", "`minik start` goes on from a stopped machine"),
+];
+
 /// Help and version end well; anything else the parser refuses is a usage error.
-fn told_by_the_parser(err: &clap::Error) -> ExitCode {
+fn told_by_the_parser(out: &Out, err: &clap::Error) -> ExitCode {
+    if let Some(ContextValue::String(word)) = err.get(ContextKind::InvalidSubcommand)
+        && let Some((_, instead)) = NOT_YET.iter().find(|(command, _)| command == word)
+    {
+        let message = format!("`minik {word}` is not there yet");
+        let report = Report::new("MK_UNIMPLEMENTED", Exit::UNSUPPORTED, message).advise(*instead);
+        out.error(&report);
+        return ExitCode::from(report.exit.0);
+    }
     // A closed pipe is the reader's choice.
     let _ = err.print();
     if err.use_stderr() { ExitCode::from(Exit::USAGE.0) } else { ExitCode::SUCCESS }
