@@ -125,8 +125,10 @@ fn every_workspace_dependency_is_used() {
     let wrong = section
         .lines()
         .filter_map(|line| line.split(" = ").next().filter(|_| line.contains(" = ")))
-        .filter(|name| !manifests.contains(&format!("\n{name}.workspace"))
-            && !manifests.contains(&format!("\n{name} = {{ workspace")));
+        .filter(|name| {
+            !manifests.contains(&format!("\n{name}.workspace"))
+                && !manifests.contains(&format!("\n{name} = {{ workspace"))
+        });
     none_of("workspace dependencies nobody uses", wrong.map(str::to_owned).collect());
 }
 
@@ -179,4 +181,17 @@ fn no_word_of_a_machine_in_the_sources() {
         }
     }
     none_of("words of a machine", wrong);
+}
+
+#[test]
+fn the_files_to_read_first_are_there() {
+    let readme = text("README.md".as_ref());
+    let named: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.chars().next().is_some_and(|c| c.is_ascii_digit()))
+        .filter_map(|line| line.split('`').nth(1))
+        .collect();
+    assert_eq!(named.len(), 9, "{named:?}");
+    let missing = named.iter().filter(|path| !root().join(path).is_file());
+    none_of("files of the README that are not there", missing.map(|p| (*p).to_owned()).collect());
 }
