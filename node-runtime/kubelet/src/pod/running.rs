@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use minik_client::Level;
-use minik_cri::RuntimeError;
+use minik_cri::{RuntimeError, v1};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -278,24 +278,38 @@ async fn note_failure(worker: &mut Worker, name: &str, error: StartError) {
     }
 }
 
-/// Keeps the present run and the one before, whose log people may want; removes older ones.
+/// Keeps the present run and the one before, whose log people may want; removes older ones, and
+/// old sandboxes that nothing is left of.
 async fn remove_old_runs(worker: &Worker, name: &str) {
     let Some(present) = worker.records.iter().find(|record| record.name() == name) else { return };
     let Some(oldest_kept) = present.attempt.and_then(|attempt| attempt.checked_sub(1)) else {
         return;
     };
     let Ok(belongings) = worker.belongings().await else { return };
-    for container in belongings.containers {
-        let metadata = container.metadata.unwrap_or_default();
-        if metadata.name != name || metadata.attempt >= oldest_kept {
-            continue;
-        }
-        if let Err(error) = worker.shared.runtime.remove_container(&container.id).await {
+    let runtime = &worker.shared.runtime;
+    let is_old = |container: &v1::Container| {
+        let metadata = container.metadata.clone().unwrap_or_default();
+        metadata.name == name && metadata.attempt < oldest_kept
+    };
+    let (old, kept): (Vec<_>, Vec<_>) = belongings.containers.into_iter().partition(is_old);
+    for container in old {
+        if let Err(error) = runtime.remove_container(&container.id).await {
             warn!(%error, id = container.id, "old run not removed");
         }
-        let log = crate::spec::names::log_path(name, metadata.attempt);
+        let attempt = container.metadata.unwrap_or_default().attempt;
+        let log = crate::spec::names::log_path(name, attempt);
         // A log that is gone already is as good.
         drop(tokio::fs::remove_file(worker.log_directory().join(log)).await);
+    }
+    let present = worker.sandbox.as_ref().map(|sandbox| sandbox.id.as_str());
+    for sandbox in belongings.sandboxes {
+        let is_empty = !kept.iter().any(|container| container.pod_sandbox_id == sandbox.id);
+        if is_empty
+            && present != Some(sandbox.id.as_str())
+            && let Err(error) = runtime.remove_sandbox(&sandbox.id).await
+        {
+            warn!(%error, id = sandbox.id, "old sandbox not removed");
+        }
     }
 }
 
