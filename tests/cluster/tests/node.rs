@@ -15,7 +15,7 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
 }
 
-fn phase<'a>(pod: &'a Pod) -> &'a str {
+fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
