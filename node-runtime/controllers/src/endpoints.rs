@@ -1,7 +1,9 @@
 //! Which addresses stand behind a Service: facts about its pods, for both of the kinds that
-//! publish them, [`slices`] (EndpointSlice) and [`legacy`] (Endpoints).
+//! publish them, [`slices`] (EndpointSlice) and [`legacy`] (Endpoints). [`mirror`] copies what was
+//! written by hand from one to the other.
 
 pub(crate) mod legacy;
+pub(crate) mod mirror;
 pub(crate) mod slices;
 
 use std::sync::Arc;

@@ -25,6 +25,7 @@ mod service_account;
 mod share;
 mod stateful_set;
 mod storage;
+mod token_secret;
 mod ttl;
 mod wiring;
 
@@ -80,9 +81,11 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (namespace::NAME, namespace::start),
     (service_account::NAME, service_account::start),
     (root_ca::NAME, root_ca::start),
+    (token_secret::NAME, token_secret::start),
     (garbage::NAME, garbage::start),
     (endpoints::slices::NAME, endpoints::slices::start),
     (endpoints::legacy::NAME, endpoints::legacy::start),
+    (endpoints::mirror::NAME, endpoints::mirror::start),
     (deployment::NAME, deployment::start),
     (replica_set::NAME, replica_set::start),
     (replica_set::REPLICATION_CONTROLLER, replica_set::start_replication_controllers),
@@ -100,6 +103,7 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (storage::claims::NAME, storage::claims::start),
     (storage::volumes::NAME, storage::volumes::start),
     (storage::host_path::NAME, storage::host_path::start),
+    (storage::ephemeral::NAME, storage::ephemeral::start),
     (storage::protection::CLAIMS, storage::protection::start_claims),
     (storage::protection::VOLUMES, storage::protection::start_volumes),
 ];

@@ -1,8 +1,10 @@
 //! Volumes that outlive pods: [`claims`] finds or makes a volume for each claim, [`volumes`] takes
 //! back those whose claim is gone, [`host_path`] makes and removes folders on a node for the class
-//! `standard`, [`protection`] keeps what is in use.
+//! `standard`, [`ephemeral`] makes claims that go with their pod, [`protection`] keeps what is in
+//! use.
 
 pub(crate) mod claims;
+pub(crate) mod ephemeral;
 pub(crate) mod host_path;
 pub(crate) mod protection;
 pub(crate) mod volumes;
