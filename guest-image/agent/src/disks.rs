@@ -15,6 +15,9 @@ pub(crate) const DOCKER: &str = "minik-docker";
 /// The label of the seed volume, as NoCloud names it.
 pub(crate) const SEED_LABEL: &str = "CIDATA";
 
+/// Less is not worth the time of a boot.
+const GROWTH_BYTES_MIN: u64 = 64 << 20;
+
 /// A disk of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Disk {
@@ -100,6 +103,27 @@ fn recognize(read: impl Fn(u64, &mut [u8]) -> bool) -> Content {
     Content::Unknown
 }
 
+/// Whether the disk is larger than the ext4 on it, by enough to be worth the time.
+pub(crate) fn has_room_to_grow(disk: &Disk) -> bool {
+    let Some(name) = disk.node.file_name() else { return false };
+    let sectors = fs::read_to_string(Path::new("/sys/class/block").join(name).join("size"));
+    let disk_bytes = sectors.ok().and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0) * 512;
+    let mut superblock = [0; 1024];
+    let read =
+        File::open(&disk.node).and_then(|device| device.read_exact_at(&mut superblock, 1024));
+    read.is_ok() && disk_bytes >= ext4_bytes(&superblock) + GROWTH_BYTES_MIN
+}
+
+fn ext4_bytes(superblock: &[u8; 1024]) -> u64 {
+    let word = |at: usize| {
+        let bytes = [0, 1, 2, 3].map(|nth| superblock[at + nth]);
+        u64::from(u32::from_le_bytes(bytes))
+    };
+    let blocks = word(4) | (word(0x150) << 32);
+    // The exponent is at most 6 (64 KiB); anything else is damage, which the mount reports.
+    blocks.saturating_mul(1024 << word(24).min(6))
+}
+
 fn label(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches([' ', '\0']).to_owned()
 }
@@ -135,6 +159,16 @@ mod tests {
             &Content::Fat("cidata".into()),
         );
         check(&[(32769, b"CD001"), (32808, b"cidata  ")], &Content::Iso("cidata".into()));
+    }
+
+    #[test]
+    fn the_size_of_an_ext4_is_in_its_superblock() {
+        let mut superblock = [0; 1024];
+        superblock[4..8].copy_from_slice(&5_u32.to_le_bytes());
+        superblock[24..28].copy_from_slice(&2_u32.to_le_bytes());
+        assert_eq!(ext4_bytes(&superblock), 5 * 4096);
+        superblock[0x150..0x154].copy_from_slice(&1_u32.to_le_bytes());
+        assert_eq!(ext4_bytes(&superblock), (5 + (1 << 32)) * 4096);
     }
 
     #[test]

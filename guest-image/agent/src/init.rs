@@ -106,8 +106,14 @@ fn mount_data(found: &[Disk]) -> Result<(), Error> {
             )));
         }
     }
+    let grown = disks::has_room_to_grow(&disk);
     // The inode tables need no zeroing in the background: their checksums tell used from unused.
-    mount_new("ext4", &disk.node, DATA, MountFlags::NOATIME, "noinit_itable")
+    mount_new("ext4", &disk.node, DATA, MountFlags::NOATIME, "noinit_itable")?;
+    if grown {
+        say("minik: the data disk has grown, its file system follows");
+        run_from_lower("usr/sbin/resize2fs", &[&disk.node.display().to_string()])?;
+    }
+    Ok(())
 }
 
 fn make_file_system(disk: &Disk) -> Result<(), Error> {
