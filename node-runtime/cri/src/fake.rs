@@ -105,6 +105,19 @@ impl FakeRuntime {
         self.state().reboot();
     }
 
+    /// Writes a line to the log of the container `name` of pod `pod`, as the runtime does with
+    /// what a container prints. Returns whether there is such a container.
+    ///
+    /// # Errors
+    /// If the log cannot be written.
+    pub fn print(&self, pod: &str, name: &str, line: &str) -> std::io::Result<bool> {
+        let path = self.state().log_of(pod, name);
+        match path {
+            Some(path) => state::append(&path, line).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Breaks all open event streams, as a restart of the runtime would.
     pub fn break_events(&self) {
         self.state().listeners.clear();
@@ -222,6 +235,10 @@ impl Runtime for FakeRuntime {
             self.state().exit(&id, if ignores { 137 } else { 143 }, "");
             Ok(())
         })
+    }
+
+    fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Answer<'_, ()> {
+        self.answer(|state| state.update_resources(id, linux))
     }
 
     fn remove_container(&self, id: &str) -> Answer<'_, ()> {

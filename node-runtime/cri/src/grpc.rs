@@ -217,6 +217,15 @@ impl Runtime for GrpcRuntime {
         gone_is_fine(rpc!(self.runtime.stop_container, deadline, request))
     }
 
+    fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Answer<'_, ()> {
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(linux),
+            ..Default::default()
+        };
+        then(rpc!(self.runtime.update_container_resources, CALL_DEADLINE, request), |_| ())
+    }
+
     fn remove_container(&self, id: &str) -> Answer<'_, ()> {
         let request = v1::RemoveContainerRequest { container_id: id.to_owned() };
         gone_is_fine(rpc!(self.runtime.remove_container, CALL_DEADLINE, request))

@@ -96,6 +96,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn start_container(&self, id: &str) -> Answer<'_, ()>;
     /// Sends the stop signal and, after `grace`, SIGKILL. Returns when it has exited. Idempotent.
     fn stop_container(&self, id: &str, grace: Duration) -> Answer<'_, ()>;
+    /// Changes the limits of a running container.
+    fn update_resources(&self, id: &str, linux: v1::LinuxContainerResources) -> Answer<'_, ()>;
     /// Removes a container, by force if it runs. Idempotent.
     fn remove_container(&self, id: &str) -> Answer<'_, ()>;
     /// All containers, running or not.

@@ -29,6 +29,7 @@ mod message;
 pub(crate) mod plan;
 mod preparing;
 mod removing;
+mod resize;
 mod running;
 mod sandboxing;
 mod start;

@@ -174,7 +174,11 @@ fn container_status(view: &View<'_>, record: &Record) -> ContainerStatus {
         },
         image_id: record.image_id.clone(),
         container_id: id.map(|id| format!("{}://{id}", view.runtime)),
-        resources: spec.resources.clone(),
+        resources: match record.running() {
+            Some(running) => Some(running.resources.clone()),
+            None => spec.resources.clone(),
+        },
+        allocated_resources: spec.resources.as_ref().and_then(|it| it.requests.clone()),
         ..Default::default()
     }
 }

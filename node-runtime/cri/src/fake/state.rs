@@ -227,6 +227,26 @@ impl State {
         self.tell(&sandbox, id, v1::ContainerEventType::ContainerStoppedEvent);
     }
 
+    pub(super) fn update_resources(
+        &mut self,
+        id: &str,
+        linux: v1::LinuxContainerResources,
+    ) -> Result<(), RuntimeError> {
+        let pod = self.pod_of(id);
+        let container = self.containers.get_mut(id).ok_or_else(|| missing("container", id))?;
+        let name = container.config.metadata.clone().unwrap_or_default().name;
+        let (quota, memory) = (linux.cpu_quota, linux.memory_limit_in_bytes);
+        container.config.linux.get_or_insert_default().resources = Some(linux);
+        self.calls.push(format!("update {pod}/{name} quota={quota} memory={memory}"));
+        Ok(())
+    }
+
+    /// Where the present run's log is.
+    pub(super) fn log_of(&self, pod: &str, name: &str) -> Option<String> {
+        let id = self.running(pod, name)?;
+        self.containers.get(&id).map(|container| container.status.log_path.clone())
+    }
+
     pub(super) fn remove_container(&mut self, id: &str) {
         let pod = self.pod_of(id);
         if let Some(container) = self.containers.remove(id) {
@@ -352,4 +372,13 @@ fn failed(code: &str, message: String) -> RuntimeError {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Writes one line as CRI runtimes do.
+pub(super) fn append(path: &str, line: &str) -> std::io::Result<()> {
+    use std::io::Write;
+
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    // Any time will do, as long as it is one.
+    writeln!(file, "2026-01-01T00:00:00.000000000Z stdout F {line}")
 }

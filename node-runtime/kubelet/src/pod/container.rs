@@ -5,6 +5,7 @@
 //!                   └── failed: New or Exited again, with `trouble` until the next try
 //! ```
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use minik_cri::v1;
 use tokio::time::Instant;
@@ -41,6 +42,8 @@ pub(crate) struct Running {
     pub(crate) hash: String,
     /// It was told to stop.
     pub(crate) stopping: bool,
+    /// What it may use.
+    pub(crate) resources: ResourceRequirements,
 }
 
 /// What a container does at present.
@@ -184,7 +187,10 @@ impl Record {
         self.image_id.clone_from(&status.image_ref);
         match status.state() {
             v1::ContainerState::ContainerRunning => {
-                let stopping = self.running().is_some_and(|running| running.stopping);
+                let same = self.running().filter(|running| running.id == status.id);
+                let stopping = same.is_some_and(|running| running.stopping);
+                let resources = same.map(|running| running.resources.clone());
+                let from_spec = || self.spec.container.resources.clone().unwrap_or_default();
                 self.now = Now::Running(Running {
                     id: status.id.clone(),
                     started_at: object::from_nanos(status.started_at),
@@ -194,6 +200,7 @@ impl Record {
                         .cloned()
                         .unwrap_or_default(),
                     stopping,
+                    resources: resources.unwrap_or_else(from_spec),
                 });
                 self.trouble = None;
                 false

@@ -26,7 +26,13 @@ fn record(text: &str, now: Instant) -> Record {
     let running = |started: bool, record: &mut Record| {
         let hash = names::container_hash(&record.spec.container);
         let started_at = None;
-        record.now = Now::Running(Running { id: "r".into(), started_at, hash, stopping: false });
+        record.now = Now::Running(Running {
+            id: "r".into(),
+            started_at,
+            hash,
+            stopping: false,
+            resources: Default::default(),
+        });
         record.attempt = Some(0);
         record.started = started;
     };

@@ -1,8 +1,9 @@
 //! The sandbox is up: containers are started, watched, probed and started again, as the plan says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use minik_client::Level;
 use minik_cri::{RuntimeError, v1};
 use tokio::sync::mpsc;
@@ -14,6 +15,7 @@ use super::container::{Later, Now, Record, Trouble};
 use super::exits::{Exit, Run};
 use super::mailbox::Signal;
 use super::plan::{self, Plan, Verdict, plan};
+use super::resize::{self, Change};
 use super::sandboxing::Sandboxing;
 use super::start::{StartError, start};
 use super::step::{LeadsTo, Next, Step};
@@ -23,6 +25,7 @@ use super::worker::{Worker, sleep_until};
 use crate::images::ImageError;
 use crate::object;
 use crate::probe::{Finding, Probes, Report, Target};
+use crate::spec::resources::container_resources;
 
 /// Reports of probes that wait to be read.
 const REPORTS_MAX: usize = 64;
@@ -40,8 +43,21 @@ pub(super) struct Running;
 
 /// Something that was begun is done.
 enum Done {
-    Started { name: String, result: Result<String, StartError> },
-    Stopped { name: String, id: String, result: Result<(), RuntimeError> },
+    Started {
+        name: String,
+        result: Result<String, StartError>,
+    },
+    Stopped {
+        name: String,
+        id: String,
+        result: Result<(), RuntimeError>,
+    },
+    Resized {
+        name: String,
+        id: String,
+        resources: ResourceRequirements,
+        result: Result<(), RuntimeError>,
+    },
 }
 
 /// What goes on besides the worker itself.
@@ -52,6 +68,8 @@ struct Activity {
     reports: mpsc::Sender<Report>,
     /// Processes of the runs and of the sandbox.
     exits: Vec<Exit>,
+    /// Runs whose resources are being changed.
+    resizing: HashSet<String>,
     /// Not before this are volumes looked at for old tokens.
     volumes_due: Instant,
 }
@@ -61,10 +79,14 @@ impl Step for Running {
 
     async fn run(self, worker: &mut Worker) -> Next {
         let (reports, mut inbox) = mpsc::channel(REPORTS_MAX);
-        let now = Instant::now();
-        let jobs = JoinSet::new();
-        let (probes, exits) = (HashMap::new(), Vec::new());
-        let mut activity = Activity { jobs, probes, reports, exits, volumes_due: now };
+        let mut activity = Activity {
+            jobs: JoinSet::new(),
+            probes: HashMap::new(),
+            reports,
+            exits: Vec::new(),
+            resizing: HashSet::new(),
+            volumes_due: Instant::now(),
+        };
         let changed = worker.sources_changed.clone();
         loop {
             if let Some(why) = worker.ending() {
@@ -80,12 +102,18 @@ impl Step for Running {
             }
             let wake = wake_at(worker, &plan, &activity);
             act(worker, plan, &mut activity);
+            follow_resources(worker, &mut activity);
             follow_probes(worker, &mut activity);
             follow_exits(worker, &mut activity);
             worker.publish();
             tokio::select! {
                 signal = worker.signal() => worker.attend(signal).await,
-                Some(Ok(done)) = activity.jobs.join_next() => finish(worker, done).await,
+                Some(Ok(done)) = activity.jobs.join_next() => {
+                    if let Done::Resized { id, .. } = &done {
+                        activity.resizing.remove(id);
+                    }
+                    finish(worker, done).await;
+                }
                 Some(report) = inbox.recv() => take_report(worker, report, &mut activity),
                 () = changed.notified() => refresh(worker, &mut activity).await,
                 () = sleep_until(wake) => wake_up(worker, &mut activity).await,
@@ -189,6 +217,9 @@ async fn finish(worker: &mut Worker, done: Done) {
         Done::Stopped { id, result: Ok(()), .. } => {
             worker.attend(Signal::Runtime(id)).await;
         }
+        Done::Resized { name, id, resources, result } => {
+            note_resize(worker, &name, &id, resources, result)
+        }
         Done::Stopped { name, id, result: Err(error) } => {
             warn!(container = name, %error, "container not stopped");
             let record = worker.records.iter_mut().find(|record| record.name() == name);
@@ -198,6 +229,58 @@ async fn finish(worker: &mut Worker, done: Done) {
                 running.stopping = false;
             }
         }
+    }
+}
+
+/// Gives running containers the resources that their specification says by now.
+fn follow_resources(worker: &mut Worker, activity: &mut Activity) {
+    for index in 0..worker.records.len() {
+        let record = &worker.records[index];
+        let Some(change) = resize::needed(record) else { continue };
+        if change == Change::Restart {
+            let why = "has to be restarted for its new resources";
+            begin_stop(worker, index, object::grace(&worker.pod), why, activity);
+            continue;
+        }
+        let Some(id) = record.running().map(|running| running.id.clone()) else { continue };
+        if activity.resizing.contains(&id) {
+            continue;
+        }
+        let (shared, container) = (worker.shared.clone(), record.spec.container.clone());
+        let linux = container_resources(&worker.pod, &container, shared.memory_bytes);
+        let resources = container.resources.clone().unwrap_or_default();
+        activity.resizing.insert(id.clone());
+        activity.jobs.spawn(async move {
+            let result = shared.runtime.update_resources(&id, linux).await;
+            if result.is_err() {
+                tokio::time::sleep(STOP_RETRY).await;
+            }
+            Done::Resized { name: container.name, id, resources, result }
+        });
+    }
+}
+
+fn note_resize(
+    worker: &mut Worker,
+    name: &str,
+    id: &str,
+    resources: ResourceRequirements,
+    result: Result<(), RuntimeError>,
+) {
+    if let Err(error) = result {
+        let text = format!("container {name} keeps its resources for now: {error}");
+        return worker.event(Level::Warning, "ResizeError", &text);
+    }
+    worker.event(
+        Level::Normal,
+        "ResizeCompleted",
+        &format!("container {name} has its new resources"),
+    );
+    let record = worker.records.iter_mut().find(|record| record.name() == name);
+    if let Some(Now::Running(running)) = record.map(|record| &mut record.now)
+        && running.id == id
+    {
+        running.resources = resources;
     }
 }
 

@@ -231,7 +231,7 @@ impl Worker {
                     record.last = before;
                 }
                 record.here |= is_here && record.attempt.is_some();
-                adopt_probes(&self.pod, record);
+                adopt(&self.pod, record);
             }
         }
     }
@@ -414,8 +414,8 @@ impl Worker {
     }
 }
 
-/// What a kubelet before this one had found out about a run stays believed.
-fn adopt_probes(pod: &Pod, record: &mut Record) {
+/// What a kubelet before this one had found out about a run, and made of it, stays believed.
+fn adopt(pod: &Pod, record: &mut Record) {
     let Some(running) = record.running() else { return };
     let status = pod.status.as_ref();
     let lists = status.map(|status| [&status.container_statuses, &status.init_container_statuses]);
@@ -423,6 +423,11 @@ fn adopt_probes(pod: &Pod, record: &mut Record) {
         let id = known.container_id.as_deref().and_then(|id| id.split_once("://"));
         id.is_some_and(|(_, id)| id == running.id)
     });
+    if let Some(resources) = known.and_then(|known| known.resources.clone())
+        && let Now::Running(running) = &mut record.now
+    {
+        running.resources = resources;
+    }
     let (started, ready) =
         known.map_or((false, false), |known| (known.started.unwrap_or(false), known.ready));
     let container = &record.spec.container;

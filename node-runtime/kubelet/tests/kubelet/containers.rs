@@ -251,3 +251,37 @@ async fn start_errors_are_shown_and_tried_again() {
     world.runtime.script("broken:1", Script::default());
     world.until(&path, |status| condition(status, "Ready") == "True").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn limits_change_while_a_container_runs() {
+    let world = World::new().await;
+    let spec = |cpu: &str, memory: &str| {
+        json!({"containers": [{"name": "app", "image": "x:1",
+            "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}],
+            "resources": {"limits": {"cpu": cpu, "memory": memory}}}]})
+    };
+    let path = world.create("sized", spec("1", "64Mi"));
+    world.until(&path, |status| condition(status, "Ready") == "True").await;
+    let resize = |cpu: &str, memory: &str| {
+        let mut pod = world.api.get(&path).expect("there");
+        pod["spec"]["containers"] = spec(cpu, memory)["containers"].clone();
+        world.api.put(&path, pod);
+    };
+    let limits = |status: &Value| status["containerStatuses"][0]["resources"]["limits"].clone();
+
+    resize("500m", "64Mi");
+    let want = json!({"cpu": "500m", "memory": "64Mi"});
+    let pod = world.until(&path, |status| limits(status) == want).await;
+    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
+    let update = "update sized/app quota=50000 memory=67108864".to_owned();
+    assert!(world.runtime.calls().contains(&update), "{:?}", world.runtime.calls());
+
+    resize("500m", "128Mi");
+    let want = json!({"cpu": "500m", "memory": "128Mi"});
+    let pod = world
+        .until(&path, |status| {
+            limits(status) == want && status["containerStatuses"][0]["restartCount"] == 1
+        })
+        .await;
+    assert_eq!(pod["status"]["phase"], "Running");
+}
