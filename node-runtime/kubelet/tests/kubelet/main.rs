@@ -4,5 +4,6 @@ mod api;
 mod containers;
 mod node;
 mod restart;
+mod server;
 mod volumes;
 mod world;

@@ -1,10 +1,10 @@
 //! A node for one test: API, runtime, folders, and the kubelet between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use minik_cri::fake::FakeRuntime;
-use minik_kubelet::{CgroupDriver, Config, Paths};
+use minik_kubelet::{CgroupDriver, Config, Paths, ServerConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -17,13 +17,24 @@ pub(crate) struct World {
     pub(crate) api: FakeApi,
     pub(crate) runtime: FakeRuntime,
     pub(crate) folder: TempDir,
+    server: Option<ServerConfig>,
     kubelet: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 impl World {
     /// A node whose kubelet runs.
     pub(crate) async fn new() -> Self {
+        Self::start(|_| None).await
+    }
+
+    /// The same with the kubelet's server, whose files `make` puts into the folder.
+    pub(crate) async fn with_server(make: impl FnOnce(&Path) -> ServerConfig) -> Self {
+        Self::start(|folder| Some(make(folder))).await
+    }
+
+    async fn start(server: impl FnOnce(&Path) -> Option<ServerConfig>) -> Self {
         let mut world = Self {
+            server: None,
             api: FakeApi::new(),
             runtime: FakeRuntime::new(),
             folder: tempfile::tempdir().expect("a folder"),
@@ -34,6 +45,7 @@ impl World {
             std::fs::create_dir_all(&folder).expect("made");
             std::fs::write(folder.join(plugin), "").expect("made");
         }
+        world.server = server(world.folder.path());
         world.start_kubelet();
         world.api.wait(|api| api.get("/api/v1/nodes/node-1")).await;
         world
@@ -45,6 +57,7 @@ impl World {
             cgroup_driver: CgroupDriver::Cgroupfs,
             control_plane: true,
             nft: None,
+            server: self.server.clone(),
             paths: Paths {
                 root: under("kubelet"),
                 pod_logs: under("logs"),
