@@ -139,7 +139,10 @@ async fn fan_out(args: &Args, api: &Api<ConfigMap>) -> Result<(), Failure> {
         times.push(seen.duration_since(began));
     }
     let count = args.watches;
-    print(&format!("watch              {} ({count} watches see one create)", percentiles(&mut times)));
+    print(&format!(
+        "watch              {} ({count} watches see one create)",
+        percentiles(&mut times)
+    ));
     Ok(())
 }
 
