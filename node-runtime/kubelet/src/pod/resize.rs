@@ -27,14 +27,16 @@ pub(super) fn needed(record: &Record) -> Option<Change> {
     Some(if restarts { Change::Restart } else { Change::InPlace })
 }
 
+/// Reads one resource out of a list.
+type Amount = fn(Option<&Resources>) -> Option<i64>;
+
 /// Which of CPU and memory differ in request or limit.
 fn changed(have: &ResourceRequirements, want: &ResourceRequirements) -> Vec<&'static str> {
-    let differ = |read: fn(Option<&Resources>) -> Option<i64>| {
+    let differ = |read: Amount| {
         read(have.limits.as_ref()) != read(want.limits.as_ref())
             || read(have.requests.as_ref()) != read(want.requests.as_ref())
     };
-    let resources: [(&str, fn(Option<&Resources>) -> Option<i64>); 2] =
-        [("cpu", cpu_millis), ("memory", memory_bytes)];
+    let resources: [(&str, Amount); 2] = [("cpu", cpu_millis), ("memory", memory_bytes)];
     resources.into_iter().filter(|(_, read)| differ(*read)).map(|(name, _)| name).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The HTTPS server on the loopback: who may ask, and what `kubectl logs` gets.
 
+use std::io::ErrorKind;
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,17 +90,12 @@ impl Served {
         let connection = tokio::spawn(connection);
         let request = http::Request::get(path).header("host", "node-1").body(Empty::<Bytes>::new());
         let sent = sender.send_request(request.expect("a request")).await;
-        let answer = match sent {
-            Ok(answer) => answer,
-            // With TLS 1.3 the server's refusal comes after the handshake.
-            Err(_) => {
-                return Err(connection
-                    .await
-                    .expect("ended")
-                    .map_or_else(std::io::Error::other, |()| {
-                        std::io::ErrorKind::ConnectionReset.into()
-                    }));
-            }
+        // With TLS 1.3 the server's refusal comes after the handshake.
+        let Ok(answer) = sent else {
+            let ended = connection.await.expect("the task ended");
+            return Err(
+                ended.map_or_else(std::io::Error::other, |()| ErrorKind::ConnectionReset.into())
+            );
         };
         let code = answer.status();
         let body = answer.into_body().collect().await.expect("a body").to_bytes();
