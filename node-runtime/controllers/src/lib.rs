@@ -19,6 +19,7 @@ mod node;
 mod owned;
 mod pod_garbage;
 mod pods;
+mod quota;
 mod replica_set;
 mod root_ca;
 mod service_account;
@@ -90,6 +91,7 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (replica_set::NAME, replica_set::start),
     (replica_set::REPLICATION_CONTROLLER, replica_set::start_replication_controllers),
     (disruption::NAME, disruption::start),
+    (quota::NAME, quota::start),
     (daemon_set::NAME, daemon_set::start),
     (stateful_set::NAME, stateful_set::start),
     (job::NAME, job::start),

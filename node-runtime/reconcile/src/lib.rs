@@ -9,6 +9,7 @@
 //! them, each key by one worker at a time. Nothing here polls: caches are pushed by watches, the
 //! queue is woken by additions and by its own timers.
 
+pub mod amounts;
 mod cache;
 mod change;
 mod key;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
+use minik_reconcile::amounts::{Amounts, PODS, assumed, requested};
 use minik_reconcile::{KeyOf, ObjectKey};
-
-use crate::resources::{Amounts, PODS, assumed, requested};
 
 type Labels = BTreeMap<String, String>;
 

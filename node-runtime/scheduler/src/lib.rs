@@ -10,7 +10,6 @@ mod cycle;
 mod filter;
 mod preempt;
 mod queue;
-mod resources;
 mod scheduler;
 mod score;
 mod volumes;

@@ -1,4 +1,4 @@
-//! What the volumes of a pod say about where it can run.
+//! What the volumes and devices of a pod say about where it can run.
 
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -41,6 +41,11 @@ pub(crate) struct Volumes {
 impl Volumes {
     pub(crate) fn demands(&self, pod: &Pod) -> Demands {
         let mut demands = Demands::default();
+        if asks_for_devices(pod) {
+            let text = "pod asks for resource claims, which this scheduler does not allocate yet";
+            demands.missing = Some(text.to_owned());
+            return demands;
+        }
         for key in claims_of(pod) {
             let Some(claim) = self.claims.get(&key) else {
                 let name = &key.name;
@@ -73,6 +78,11 @@ impl Volumes {
             class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
         })
     }
+}
+
+fn asks_for_devices(pod: &Pod) -> bool {
+    let claims = pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_ref());
+    claims.is_some_and(|claims| !claims.is_empty())
 }
 
 fn claims_of(pod: &Pod) -> Vec<ObjectKey> {

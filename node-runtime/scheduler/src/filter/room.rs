@@ -1,8 +1,9 @@
 //! A node must have left what the pod asks for.
 
+use minik_reconcile::amounts::PODS;
+
 use crate::cluster::{NodeFacts, PodFacts};
 use crate::filter::{Refusal, Wakes};
-use crate::resources::PODS;
 
 pub(super) fn check(pod: &PodFacts, node: &NodeFacts) -> Vec<Refusal> {
     let lacking = pod.requested.iter().filter_map(|(name, wanted)| {

@@ -1,7 +1,8 @@
 //! Emptier nodes are better, and those whose CPU and memory are used alike.
 
+use minik_reconcile::amounts::{CPU, MEMORY};
+
 use crate::cluster::{Cluster, NodeFacts, PodFacts};
-use crate::resources::{CPU, MEMORY};
 use crate::score::BEST;
 
 /// The share of CPU and memory that stays free.
