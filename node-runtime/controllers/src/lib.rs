@@ -2,7 +2,7 @@
 //!
 //! One file per controller, each a pure `plan` and a thin `reconcile`. They share one watched copy
 //! of each kind, and each writes through the API with its own identity. [`run`] starts those of
-//! [`CONTROLLERS`].
+//! `CONTROLLERS`.
 
 mod cron_job;
 mod daemon_set;

@@ -156,11 +156,11 @@ impl Monitors {
     }
 
     fn adjust(&self, kinds: Vec<Kind>) {
-        let mut known = self.known();
         let wanted: BTreeMap<(String, String), Kind> = kinds
             .into_iter()
             .map(|kind| ((kind.resource.group.clone(), kind.resource.kind.clone()), kind))
             .collect();
+        let mut known = self.known();
         known.monitors.retain(|name, monitor| {
             let stays = wanted.get(name).is_some_and(|kind| *kind == *monitor.kind);
             if !stays {
@@ -169,16 +169,26 @@ impl Monitors {
             }
             stays
         });
-        let listeners = known.listeners.clone();
+        let mut started = Vec::new();
         for (name, kind) in wanted {
-            if known.monitors.contains_key(&name) {
-                continue;
+            if !known.monitors.contains_key(&name) {
+                let monitor = self.start(kind);
+                started.push(monitor.clone());
+                known.monitors.insert(name, monitor);
             }
-            let monitor = self.start(kind);
-            listeners.iter().for_each(|listener| attach(&monitor, listener.clone()));
-            known.monitors.insert(name, monitor);
         }
         known.discovered = true;
+        let listeners = known.listeners.clone();
+        drop(known);
+        // Without the lock: a listener that is being told of a change asks for `known`, and
+        // attaching waits for it to be done.
+        for monitor in &started {
+            if adds_kinds(&monitor.kind.resource) {
+                let monitors = self.clone();
+                monitor.cache.on_change(move |_| monitors.refresh());
+            }
+            listeners.iter().for_each(|listener| attach(monitor, listener.clone()));
+        }
     }
 
     fn start(&self, kind: Kind) -> Monitor {
@@ -187,10 +197,6 @@ impl Monitors {
         let api = kind.metadata(&self.shared.client, "");
         let all = Selection::all();
         let cache = Cache::start_trimmed(api, &name, &all, stop.clone(), trim);
-        if adds_kinds(&kind.resource) {
-            let monitors = self.clone();
-            cache.on_change(move |_| monitors.refresh());
-        }
         Monitor { kind: Arc::new(kind), cache, stop }
     }
 
