@@ -5,6 +5,7 @@
 //! change. Of each object only what ownership and deletion need is kept.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -171,10 +172,8 @@ impl Monitors {
         });
         let mut started = Vec::new();
         for (name, kind) in wanted {
-            if !known.monitors.contains_key(&name) {
-                let monitor = self.start(kind);
-                started.push(monitor.clone());
-                known.monitors.insert(name, monitor);
+            if let Entry::Vacant(place) = known.monitors.entry(name) {
+                started.push(place.insert(self.start(kind)).clone());
             }
         }
         known.discovered = true;
