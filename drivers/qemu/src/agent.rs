@@ -25,6 +25,13 @@ pub(crate) enum NoAnswer {
     Failed(DriverError),
 }
 
+/// Number of the question for the guest's facts.
+const FACTS_ID: u64 = 2;
+
+/// How long after its facts a guest that is about to become ready may take to say so; what comes after
+/// this is found by who connects to it.
+const READY_FOLLOWS: Duration = Duration::from_secs(3);
+
 /// A connection to the agent of a running machine.
 pub(crate) struct Agent {
     reader: BufReader<UnixStream>,
@@ -43,18 +50,39 @@ impl Agent {
     }
 
     /// Waits until the guest says that it is ready.
+    ///
+    /// The guest says so when it becomes ready and to everybody who connects later, but it does not
+    /// notice when one connection follows another at once, as after a killed command. So it is asked
+    /// for its facts, too: an answer that no `ready` follows comes from a guest that has said it.
     pub(crate) fn ready(
         &mut self,
         deadline: Duration,
     ) -> std::result::Result<GuestFacts, NoAnswer> {
-        let end = Instant::now() + deadline;
+        let mut end = Instant::now() + deadline;
+        let request = json!({"id": FACTS_ID, "do": "facts"}).to_string() + "\n";
+        // A guest that is gone, or whose buffer is full, shows itself in what is read below.
+        let _asked = self.reader.get_ref().write_all(request.as_bytes());
+        let mut answer = None;
         loop {
-            let message = self.next(end)?;
-            if message["event"] == "ready" {
-                return serde_json::from_value(message).map_err(|error| {
-                    NoAnswer::Failed(refused(&self.machine, "ready", &error.to_string()))
-                });
-            }
+            let message = match (self.next(end), answer.take()) {
+                (Err(NoAnswer::Late), Some(answer)) => answer,
+                (message, earlier) => {
+                    let message = message?;
+                    if message["id"] == FACTS_ID && message["ok"] == true {
+                        end = end.min(Instant::now() + READY_FOLLOWS);
+                        answer = Some(message);
+                        continue;
+                    }
+                    if message["event"] != "ready" {
+                        answer = earlier;
+                        continue;
+                    }
+                    message
+                }
+            };
+            return serde_json::from_value(message).map_err(|error| {
+                NoAnswer::Failed(refused(&self.machine, "ready", &error.to_string()))
+            });
         }
     }
 
@@ -140,6 +168,15 @@ mod tests {
         let facts = agent.ready(LONG).expect("it says so");
         assert_eq!((facts.hostname.as_str(), facts.uptime_ms), ("dev", 2900));
         assert_eq!(facts.addresses, ["192.168.60.2/24"]);
+    }
+
+    #[test]
+    fn a_guest_that_has_said_it_to_somebody_else_is_ready() {
+        let text = "{\"id\":2,\"ok\":true,\"hostname\":\"dev\",\"addresses\":[]}\n";
+        let (mut agent, _guest) = said(text, false);
+        assert_eq!(agent.ready(Duration::from_millis(50)).expect("it answers").hostname, "dev");
+        let (mut agent, _guest) = said("{\"id\":2,\"ok\":false}\n", false);
+        assert!(matches!(agent.ready(Duration::from_millis(50)), Err(NoAnswer::Late)));
     }
 
     #[test]
