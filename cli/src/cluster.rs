@@ -187,6 +187,9 @@ impl<'a> Cluster<'a> {
         };
         let started =
             workshop.work(|tools| minik_provisioner::start(tools, &name, &request, &options))?;
+        if !started.acted {
+            ctx.out.info(Sign::Check, "Everything ran already as asked; nothing was changed");
+        }
         Ok(Some(Cluster { profile: started.profile, workshop }))
     }
 

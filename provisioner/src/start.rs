@@ -51,6 +51,8 @@ pub struct Started {
     pub profile: Profile,
     /// Whether there was a cluster before.
     pub existed: bool,
+    /// Whether anything had to be done at all.
+    pub acted: bool,
     /// Settings that were changed.
     pub changes: Vec<Change>,
     /// Where programs on this host reach the API server.
@@ -103,7 +105,7 @@ pub(crate) fn converge(
     };
     let nodes = work.profile.spec.nodes.len();
     let total = list.iter().map(|phase| phase.repeats(nodes)).sum();
-    let counter = Counter { done: AtomicUsize::new(0), total };
+    let counter = Counter { done: AtomicUsize::new(0), changed: AtomicUsize::new(0), total };
 
     let mut rest = list.as_slice();
     while let Some(first) = rest.first() {
@@ -122,7 +124,8 @@ pub(crate) fn converge(
         }
     }
     let Work { profile, api_url, context_switched, .. } = work;
-    Ok(Started { profile, existed, changes, api_url, context_switched })
+    let acted = counter.changed.into_inner() > 0;
+    Ok(Started { profile, existed, acted, changes, api_url, context_switched })
 }
 
 /// The first error of the first node in order is told; the others have had their chance to get on.
@@ -160,6 +163,7 @@ fn run_node(work: &Work<'_>, node: &NodeSpec, list: &[Phase], counter: &Counter)
 /// Counts steps over all threads.
 struct Counter {
     done: AtomicUsize,
+    changed: AtomicUsize,
     total: usize,
 }
 
@@ -172,7 +176,7 @@ impl Counter {
     ) -> Result<()> {
         let tools = work.tools;
         let step = self.step(phase, message(phase, &work.profile.spec, None), None);
-        observed(tools, phase, step, None, || act(work))
+        self.run(tools, phase, step, None, || act(work))
     }
 
     fn observe_node(
@@ -185,32 +189,36 @@ impl Counter {
         let name = node.node.name.clone();
         let step = self.step(phase, message(phase, spec, Some(node.node)), Some(name.clone()));
         let several = (spec.nodes.len() > 1).then_some(name);
-        observed(tools, phase, step, several, || act(node))
+        self.run(tools, phase, step, several, || act(node))
     }
 
     fn step(&self, phase: &Phase, message: String, machine: Option<String>) -> Step {
         let current = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         Step { id: phase.id, name: phase.step, message, current, total: self.total, machine }
     }
-}
 
-fn observed(
-    tools: &Tools<'_>,
-    phase: &Phase,
-    step: Step,
-    machine: Option<String>,
-    act: impl FnOnce() -> Result<Outcome>,
-) -> Result<()> {
-    let begin = Instant::now();
-    tools.reporter.step(&step);
-    let outcome = act().map_err(|source| ProvisionError::During {
-        phase: phase.id,
-        doing: phase.doing.to_owned(),
-        machine,
-        source: Box::new(source),
-    })?;
-    tools.reporter.done(&step, &outcome, begin.elapsed());
-    Ok(())
+    fn run(
+        &self,
+        tools: &Tools<'_>,
+        phase: &Phase,
+        step: Step,
+        machine: Option<String>,
+        act: impl FnOnce() -> Result<Outcome>,
+    ) -> Result<()> {
+        let begin = Instant::now();
+        tools.reporter.step(&step);
+        let outcome = act().map_err(|source| ProvisionError::During {
+            phase: phase.id,
+            doing: phase.doing.to_owned(),
+            machine,
+            source: Box::new(source),
+        })?;
+        if outcome == Outcome::Changed {
+            self.changed.fetch_add(1, Ordering::Relaxed);
+        }
+        tools.reporter.done(&step, &outcome, begin.elapsed());
+        Ok(())
+    }
 }
 
 impl Phase {

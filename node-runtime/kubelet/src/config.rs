@@ -28,6 +28,29 @@ pub struct ServerConfig {
     pub client_ca: PathBuf,
 }
 
+/// Below which room the node reports pressure: the kubelet's `evictionHard`, with its defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvictionHard {
+    /// `memory.available`, bytes.
+    pub memory_available: u64,
+    /// `nodefs.available`, percent of the file system of [`Paths::root`].
+    pub nodefs_available: u64,
+    /// `nodefs.inodesFree`, percent.
+    pub nodefs_inodes_free: u64,
+}
+
+impl Default for EvictionHard {
+    fn default() -> Self {
+        Self { memory_available: 100 << 20, nodefs_available: 10, nodefs_inodes_free: 5 }
+    }
+}
+
+impl EvictionHard {
+    /// Nothing is ever too little: for kubelets on machines that are not theirs.
+    pub const NEVER: Self =
+        Self { memory_available: 0, nodefs_available: 0, nodefs_inodes_free: 0 };
+}
+
 /// Everything the kubelet must be told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -53,6 +76,8 @@ pub struct Config {
     pub cgroup_driver: CgroupDriver,
     /// How many pods may run here.
     pub max_pods: u32,
+    /// When the node is short of something.
+    pub eviction_hard: EvictionHard,
     /// The program that opens ports of the node (`hostPort`); without one, pods that want some
     /// get none and say so.
     pub nft: Option<String>,
@@ -92,6 +117,7 @@ impl Config {
             runtime_endpoint: "unix:///run/containerd/containerd.sock".into(),
             cgroup_driver: CgroupDriver::Systemd,
             max_pods: 110,
+            eviction_hard: EvictionHard::default(),
             nft: Some("nft".into()),
             paths: Paths {
                 root: "/var/lib/kubelet".into(),

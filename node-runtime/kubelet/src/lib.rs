@@ -43,7 +43,7 @@ use minik_cri::{Runtime, v1};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use config::{CgroupDriver, Config, Paths, ServerConfig};
+pub use config::{CgroupDriver, Config, EvictionHard, Paths, ServerConfig};
 pub use server::ServerError;
 
 /// How long the runtime may take to answer at first.

@@ -182,7 +182,9 @@ impl Keeper {
             )),
             Ok(_) => None,
         };
-        Health { not_ready, pressure: pressure::measure(&self.shared.config.paths.root) }
+        let config = &self.shared.config;
+        let pressure = pressure::measure(&config.paths.root, &config.eviction_hard);
+        Health { not_ready, pressure }
     }
 
     /// The node's images: listed anew after a pull, and now and then for those that come by

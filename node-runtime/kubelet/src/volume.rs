@@ -8,7 +8,7 @@ mod persistent;
 mod tear_down;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -153,15 +153,18 @@ impl Volumes {
             let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
             let optional = source.optional.unwrap_or(false);
             let items = source.items.as_deref();
-            let files = config_map(tools, pod, &source.name, items, mode, optional).await?;
-            return Ok(("configmap", files));
+            let data = tools.config_map(pod, &source.name).await?;
+            let name = ("configmap", source.name.as_str());
+            return Ok(("configmap", chosen(name, data, items, mode, optional)?));
         }
         if let Some(source) = &volume.secret {
             let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
             let optional = source.optional.unwrap_or(false);
             let name = source.secret_name.clone().unwrap_or_default();
             let items = source.items.as_deref();
-            return Ok(("secret", secret(tools, pod, &name, items, mode, optional).await?));
+            let data = tools.secret(pod, &name).await?;
+            let name = ("secret", name.as_str());
+            return Ok(("secret", chosen(name, data, items, mode, optional)?));
         }
         if let Some(source) = &volume.downward_api {
             let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
@@ -187,11 +190,15 @@ impl Volumes {
             if let Some(map) = &source.config_map {
                 let optional = map.optional.unwrap_or(false);
                 let items = map.items.as_deref();
-                all.extend(config_map(tools, pod, &map.name, items, mode, optional).await?);
+                let data = tools.config_map(pod, &map.name).await?;
+                let name = ("configmap", map.name.as_str());
+                all.extend(chosen(name, data, items, mode, optional)?);
             } else if let Some(one) = &source.secret {
                 let optional = one.optional.unwrap_or(false);
                 let items = one.items.as_deref();
-                all.extend(secret(tools, pod, &one.name, items, mode, optional).await?);
+                let data = tools.secret(pod, &one.name).await?;
+                let name = ("secret", one.name.as_str());
+                all.extend(chosen(name, data, items, mode, optional)?);
             } else if let Some(api) = &source.downward_api {
                 let items = api.items.as_deref().unwrap_or_default();
                 all.extend(payload::downward(pod, facts, items, mode)?);
@@ -210,39 +217,33 @@ impl Volumes {
     }
 }
 
-async fn config_map(
-    tools: Tools<'_>,
-    pod: &Pod,
-    name: &str,
-    items: Option<&[k8s_openapi::api::core::v1::KeyToPath]>,
-    mode: i32,
-    optional: bool,
-) -> Result<Payload, VolumeError> {
-    match tools.sources.config_map(object::namespace(pod), name).await? {
-        Some(map) => {
-            let data = payload::config_map_data(&map);
-            payload::select(&format!("configmap {name}"), data, items, mode, optional)
-        }
-        None if optional => Ok(Payload::new()),
-        None => Err(VolumeError::NotFound { kind: "configmap", name: name.into() }),
+/// Entries of a ConfigMap or Secret, by key.
+type Entries = BTreeMap<String, Vec<u8>>;
+
+impl Tools<'_> {
+    async fn config_map(&self, pod: &Pod, name: &str) -> Result<Option<Entries>, SourceError> {
+        let map = self.sources.config_map(object::namespace(pod), name).await?;
+        Ok(map.map(|map| payload::config_map_data(&map)))
+    }
+
+    async fn secret(&self, pod: &Pod, name: &str) -> Result<Option<Entries>, SourceError> {
+        let secret = self.sources.secret(object::namespace(pod), name).await?;
+        Ok(secret.map(|secret| payload::secret_data(&secret)))
     }
 }
 
-async fn secret(
-    tools: Tools<'_>,
-    pod: &Pod,
-    name: &str,
+/// The chosen entries of a ConfigMap or Secret, which may be absent if it is optional.
+fn chosen(
+    (kind, name): (&'static str, &str),
+    data: Option<Entries>,
     items: Option<&[k8s_openapi::api::core::v1::KeyToPath]>,
     mode: i32,
     optional: bool,
 ) -> Result<Payload, VolumeError> {
-    match tools.sources.secret(object::namespace(pod), name).await? {
-        Some(secret) => {
-            let data = payload::secret_data(&secret);
-            payload::select(&format!("secret {name}"), data, items, mode, optional)
-        }
+    match data {
+        Some(data) => payload::select(&format!("{kind} {name}"), data, items, mode, optional),
         None if optional => Ok(Payload::new()),
-        None => Err(VolumeError::NotFound { kind: "secret", name: name.into() }),
+        None => Err(VolumeError::NotFound { kind, name: name.into() }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use minik_cri::fake::FakeRuntime;
-use minik_kubelet::{CgroupDriver, Config, Paths};
+use minik_kubelet::{CgroupDriver, Config, EvictionHard, Paths};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,8 @@ fn settings(name: &str, folder: &TempDir) -> Config {
     let address = std::net::Ipv4Addr::new(192, 0, 2, 10).into();
     Config {
         cgroup_driver: CgroupDriver::Cgroupfs,
+        // The disk and memory of the machine the test runs on say nothing about the test.
+        eviction_hard: EvictionHard::NEVER,
         // Nothing of the machine the test runs on is changed.
         nft: None,
         paths: Paths {

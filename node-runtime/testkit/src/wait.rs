@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 /// How long a wait may take. Far more than anything needs: a test that fails here hangs otherwise.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until the object called `name` satisfies `holds`, and returns it.
-///
-/// # Panics
-/// After [`DEADLINE`], with `what` and the object as it was seen last.
-pub async fn until<K>(api: &Api<K>, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K
-where
+/// A kind that can be waited for: every built-in one.
+pub trait Watched:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
     K: Resource<DynamicType = ()>
         + Clone
         + Debug
@@ -25,8 +26,20 @@ where
         + Serialize
         + Send
         + Sync
-        + 'static,
+        + 'static
 {
+}
+
+/// Waits until the object called `name` satisfies `holds`, and returns it.
+///
+/// # Panics
+/// After [`DEADLINE`], with `what` and the object as it was seen last.
+pub async fn until<K: Watched>(
+    api: &Api<K>,
+    name: &str,
+    what: &str,
+    holds: impl Fn(&K) -> bool,
+) -> K {
     let found =
         wait(api, Some(name), what, |objects| objects.iter().find(|object| holds(object)).cloned());
     found.await
@@ -36,17 +49,7 @@ where
 ///
 /// # Panics
 /// After [`DEADLINE`], with the object as it was seen last.
-pub async fn gone<K>(api: &Api<K>, name: &str)
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static,
-{
+pub async fn gone<K: Watched>(api: &Api<K>, name: &str) {
     let what = format!("{name} is gone");
     wait(api, Some(name), &what, |objects| objects.is_empty().then_some(())).await;
 }
@@ -55,36 +58,20 @@ where
 ///
 /// # Panics
 /// After [`DEADLINE`], with `what` and the objects as they were seen last.
-pub async fn until_list<K>(api: &Api<K>, what: &str, holds: impl Fn(&[K]) -> bool) -> Vec<K>
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static,
-{
+pub async fn until_list<K: Watched>(
+    api: &Api<K>,
+    what: &str,
+    holds: impl Fn(&[K]) -> bool,
+) -> Vec<K> {
     wait(api, None, what, |objects| holds(objects).then(|| objects.to_vec())).await
 }
 
-async fn wait<K, R>(
+async fn wait<K: Watched, R>(
     api: &Api<K>,
     name: Option<&str>,
     what: &str,
     look: impl Fn(&[K]) -> Option<R>,
-) -> R
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static,
-{
+) -> R {
     let stop = CancellationToken::new();
     let _ends_with_this_call = stop.clone().drop_guard();
     let selection = match name {

@@ -79,12 +79,12 @@ fn a_first_start_makes_everything() {
 #[test]
 fn a_second_start_changes_nothing() {
     let lab = Lab::new(&["dev"]);
-    lab.start("dev", &nodes(1)).unwrap();
+    assert!(lab.start("dev", &nodes(1)).unwrap().acted);
     let (files, kubeconfig) = (lab.files(), lab.kubeconfig_text());
     lab.take_changed();
     lab.guest("dev").take_calls();
 
-    lab.start("dev", &Request::default()).unwrap();
+    assert!(!lab.start("dev", &Request::default()).unwrap().acted);
     assert_eq!(lab.take_changed(), Vec::<String>::new());
     assert_eq!(lab.guest("dev").restarts(), 1);
     assert_eq!((lab.files(), lab.kubeconfig_text()), (files, kubeconfig));

@@ -48,7 +48,9 @@ fn kubectl_finds_a_ready_node(lab: &Lab) {
 fn starting_again_changes_nothing(lab: &Lab) {
     let before = lab.minik("ssh -- cat /proc/sys/kernel/random/boot_id").ok();
     let pid = lab.minik("ssh -- systemctl show -p MainPID --value minik-node").ok();
-    lab.minik("start").ok();
+    let again = lab.minik("start");
+    assert!(again.stderr.contains("nothing was changed"), "{again:?}");
+    again.ok();
     assert_eq!(lab.minik("ssh -- cat /proc/sys/kernel/random/boot_id").ok(), before);
     assert_eq!(lab.minik("ssh -- systemctl show -p MainPID --value minik-node").ok(), pid);
 }

@@ -94,14 +94,16 @@ fn the_top_level_is_fixed() {
     none_of("entries at the top level that do not belong there", wrong.cloned().collect());
 }
 
+/// The section of the root manifest that names every outside library.
+fn workspace_dependencies() -> String {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let (_, rest) = manifest.split_once("[workspace.dependencies]").expect("such a section");
+    rest.split("\n[").next().unwrap_or(rest).to_owned()
+}
+
 #[test]
 fn every_dependency_has_a_reason() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    let section = manifest
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .and_then(|rest| rest.split("\n[").next())
-        .expect("a [workspace.dependencies] section");
+    let section = workspace_dependencies();
     let entries: Vec<&str> =
         section.lines().filter(|l| l.contains(" = ") && !l.contains("path =")).collect();
     assert!(entries.len() > 20, "only {} entries were seen", entries.len());
@@ -111,12 +113,7 @@ fn every_dependency_has_a_reason() {
 
 #[test]
 fn every_workspace_dependency_is_used() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    let section = manifest
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .and_then(|rest| rest.split("\n[").next())
-        .expect("a [workspace.dependencies] section");
+    let section = workspace_dependencies();
     let manifests: String = files(&["toml"])
         .iter()
         .filter(|path| path.components().count() > 1)

@@ -3,14 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::facts::memory_field;
+use rustix::fs::StatVfs;
 
-/// Less free memory than this is too little.
-const MEMORY_BYTES_MIN: u64 = 100 << 20;
-/// Less of the disk free than one part in this many is too little.
-const DISK_PART_MIN: u64 = 10;
-/// Fewer of the file entries free than one part in this many is too little.
-const INODES_PART_MIN: u64 = 20;
+use super::facts::memory_field;
+use crate::config::EvictionHard;
 
 /// What the machine is short of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,21 +16,25 @@ pub(super) struct Pressure {
     pub(super) pids: bool,
 }
 
-/// Measures now.
-pub(super) fn measure(root: &Path) -> Pressure {
+/// Measures now, against `limits`.
+pub(super) fn measure(root: &Path, limits: &EvictionHard) -> Pressure {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let available = memory_field(&read("/proc/meminfo"), "MemAvailable");
     let disk = rustix::fs::statvfs(root);
     let pids_max: Option<u64> = read("/proc/sys/kernel/pid_max").trim().parse().ok();
     let pids = processes(&read("/proc/loadavg"));
     Pressure {
-        memory: available.is_some_and(|bytes| bytes < MEMORY_BYTES_MIN),
-        disk: disk.is_ok_and(|fs| {
-            fs.f_bavail < fs.f_blocks / DISK_PART_MIN
-                || (fs.f_files > 0 && fs.f_favail < fs.f_files / INODES_PART_MIN)
-        }),
+        memory: available.is_some_and(|bytes| bytes < limits.memory_available),
+        disk: disk.is_ok_and(|disk| is_short(&disk, limits)),
         pids: pids.zip(pids_max).is_some_and(|(now, max)| now > max / 10 * 9),
     }
+}
+
+/// Whether room or file entries are short. File systems without a fixed number of entries say 0.
+fn is_short(disk: &StatVfs, limits: &EvictionHard) -> bool {
+    let below = |free: u64, all: u64, percent: u64| free < all / 100 * percent;
+    below(disk.f_bavail, disk.f_blocks, limits.nodefs_available)
+        || below(disk.f_favail, disk.f_files, limits.nodefs_inodes_free)
 }
 
 /// The number of threads, from `/proc/loadavg`: `0.1 0.2 0.3 RUNNING/ALL LAST`.
@@ -45,6 +45,28 @@ fn processes(loadavg: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_short_of_room_or_of_entries() {
+        let disk = |free, entries_free| StatVfs {
+            f_bsize: 4096,
+            f_frsize: 4096,
+            f_blocks: 1000,
+            f_bfree: free,
+            f_bavail: free,
+            f_files: 1000,
+            f_ffree: entries_free,
+            f_favail: entries_free,
+            f_fsid: 0,
+            f_flag: rustix::fs::StatVfsMountFlags::empty(),
+            f_namemax: 255,
+        };
+        let usual = EvictionHard::default();
+        assert!(!is_short(&disk(100, 50), &usual));
+        assert!(is_short(&disk(99, 50), &usual));
+        assert!(is_short(&disk(100, 49), &usual));
+        assert!(!is_short(&disk(0, 0), &EvictionHard::NEVER));
+    }
 
     #[test]
     fn threads() {
