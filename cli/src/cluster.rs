@@ -360,7 +360,7 @@ impl<'a> Cluster<'a> {
     pub(crate) fn console_tail(&self, machine: &NodeSpec, lines: usize) -> String {
         let Some(spec) = self.profile.machine(machine) else { return String::new() };
         let text = std::fs::read(self.workshop.driver.console(&spec)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = crate::out::plain(&String::from_utf8_lossy(&text));
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }

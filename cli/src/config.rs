@@ -3,49 +3,47 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use ipnetwork::Ipv4Network;
 use minik_driver::{Host as _, RealHost};
+use minik_spec::{Cpus, DiskSize, Memory, NetworkWish, ProfileName, SpecError};
 
-use crate::advice;
 use crate::exit::Exit;
 use crate::report::Report;
+use crate::{advice, drivers};
 
-/// What a value must look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Text,
-    Number,
-    Flag,
-}
+/// Says what is wrong with a value.
+type Check = fn(&str) -> Result<(), Report>;
 
 /// One setting that can be kept.
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    check: Check,
     pub(crate) meaning: &'static str,
     /// A change is seen only by machines made after it.
     pub(crate) shapes_machine: bool,
 }
 
-const fn key(name: &'static str, kind: Kind, shapes_machine: bool, meaning: &'static str) -> Key {
-    Key { name, kind, meaning, shapes_machine }
+const fn key(name: &'static str, check: Check, shapes_machine: bool, meaning: &'static str) -> Key {
+    Key { name, check, meaning, shapes_machine }
 }
 
 /// Every key, in the order `config view` and `config defaults` show them.
 pub(crate) const KEYS: &[Key] = &[
-    key("driver", Kind::Text, true, "driver of new clusters"),
-    key("cpus", Kind::Text, true, "CPUs of a machine, or `max`"),
-    key("memory", Kind::Text, true, "memory of a machine, as `2g` or `2048mb`"),
-    key("disk-size", Kind::Text, true, "disk of a machine, as `20g`"),
-    key("nodes", Kind::Number, true, "machines of a new cluster"),
-    key("host-only-cidr", Kind::Text, true, "host-only network, as `192.168.70.1/24`"),
-    key("network", Kind::Text, true, "`auto`, `tap` or `user`"),
-    key("guest-image-url", Kind::Text, true, "where the manifest of the guest image is"),
-    key("qemu-binary", Kind::Text, false, "the QEMU program to run"),
-    key("kubectl-mirror", Kind::Text, false, "where `minik kubectl` downloads from"),
-    key("profile", Kind::Text, false, "the current profile"),
-    key("offline", Kind::Flag, false, "never open a connection to the outside"),
+    key("driver", driver, true, "driver of new clusters"),
+    key("cpus", setting::<Cpus>, true, "CPUs of a machine, or `max`"),
+    key("memory", setting::<Memory>, true, "memory of a machine, as `2g` or `2048mb`"),
+    key("disk-size", setting::<DiskSize>, true, "disk of a machine, as `20g`"),
+    key("nodes", number, true, "machines of a new cluster"),
+    key("host-only-cidr", cidr, true, "host-only network, as `192.168.70.1/24`"),
+    key("network", setting::<NetworkWish>, true, "`auto`, `tap` or `user`"),
+    key("guest-image-url", text, true, "where the manifest of the guest image is"),
+    key("qemu-binary", text, false, "the QEMU program to run"),
+    key("kubectl-mirror", text, false, "where `minik kubectl` downloads from"),
+    key("profile", setting::<ProfileName>, false, "the current profile"),
+    key("offline", flag, false, "never open a connection to the outside"),
 ];
 
 /// The file and what it says.
@@ -85,7 +83,7 @@ impl Config {
 
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<&'static Key, Report> {
         let key = find(name)?;
-        check(key, value)?;
+        (key.check)(value)?;
         self.values.insert(name.to_owned(), value.to_owned());
         self.save()?;
         Ok(key)
@@ -130,25 +128,40 @@ pub(crate) fn find(name: &str) -> Result<&'static Key, Report> {
     })
 }
 
-fn check(key: &Key, value: &str) -> Result<(), Report> {
-    let fits = match key.kind {
-        Kind::Text => !value.trim().is_empty(),
-        Kind::Number => value.parse::<u32>().is_ok_and(|n| n > 0),
-        Kind::Flag => matches!(value, "true" | "false"),
-    };
-    if fits {
-        return Ok(());
-    }
-    let wanted = match key.kind {
-        Kind::Text => "some text",
-        Kind::Number => "a whole number from 1",
-        Kind::Flag => "`true` or `false`",
-    };
-    Err(Report::usage(format!("`{}` takes {wanted}, not `{value}`", key.name)))
+fn setting<T: FromStr<Err = SpecError>>(value: &str) -> Result<(), Report> {
+    value.parse::<T>().map(|_| ()).map_err(|err| advice::spec(&err))
+}
+
+fn driver(value: &str) -> Result<(), Report> {
+    drivers::canonical(value).map(|_| ())
+}
+
+fn text(value: &str) -> Result<(), Report> {
+    wanted("some text", value, !value.trim().is_empty())
+}
+
+fn number(value: &str) -> Result<(), Report> {
+    wanted("a whole number from 1", value, value.parse::<u32>().is_ok_and(|n| n > 0))
+}
+
+fn flag(value: &str) -> Result<(), Report> {
+    wanted("`true` or `false`", value, matches!(value, "true" | "false"))
+}
+
+/// Whether it fits this host's other networks is for `start` to see.
+fn cidr(value: &str) -> Result<(), Report> {
+    let fits = value.parse::<Ipv4Network>().is_ok() && value.contains('/');
+    wanted("an IPv4 network as `192.168.70.1/24`", value, fits)
+}
+
+fn wanted(what: &str, value: &str, fits: bool) -> Result<(), Report> {
+    if fits { Ok(()) } else { Err(Report::usage(format!("{what} is wanted, not `{value}`"))) }
 }
 
 #[cfg(test)]
 mod tests {
+    use test_case::test_case;
+
     use super::*;
 
     #[test]
@@ -161,14 +174,34 @@ mod tests {
         assert_eq!(Config::load(folder.path()).unwrap().get("cpus"), None);
     }
 
-    #[test]
-    fn wrong_names_and_values_change_nothing() {
+    #[test_case("cpu", "4"; "no such setting")]
+    #[test_case("driver", "xen"; "no such driver")]
+    #[test_case("cpus", "abc")]
+    #[test_case("memory", "much")]
+    #[test_case("disk-size", "-1")]
+    #[test_case("nodes", "many")]
+    #[test_case("host-only-cidr", "192.168.70.1")]
+    #[test_case("network", "wifi")]
+    #[test_case("guest-image-url", " ")]
+    #[test_case("profile", "no/name")]
+    #[test_case("offline", "maybe")]
+    fn wrong_names_and_values_change_nothing(name: &str, value: &str) {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::load(folder.path()).unwrap();
-        assert_eq!(config.set("cpu", "4").unwrap_err().exit, Exit::USAGE);
-        assert_eq!(config.set("nodes", "many").unwrap_err().exit, Exit::USAGE);
-        assert_eq!(config.set("offline", "maybe").unwrap_err().exit, Exit::USAGE);
+        config.set(name, value).unwrap_err();
         assert!(!folder.path().join("config.yaml").exists());
+    }
+
+    #[test_case("driver", "kvm2"; "by minikube's name")]
+    #[test_case("cpus", "max")]
+    #[test_case("memory", "2g")]
+    #[test_case("disk-size", "20000mb")]
+    #[test_case("host-only-cidr", "192.168.70.1/24")]
+    #[test_case("network", "user")]
+    fn what_start_takes_can_be_kept(name: &str, value: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        Config::load(folder.path()).unwrap().set(name, value).unwrap();
+        assert_eq!(Config::load(folder.path()).unwrap().get(name), Some(value));
     }
 
     #[test]

@@ -221,6 +221,25 @@ fn event(kind: &str, process: u32, number: u32, data: &Value) -> Value {
     })
 }
 
+/// The text that a terminal would show: without its control sequences (ECMA-48) and characters.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(one) = rest.next() {
+        match one {
+            // `ESC [ …` ends at the first character from `@` on, other sequences are one longer.
+            '\u{1b}' if rest.next() == Some('[') => {
+                let _ = rest.find(|c| matches!(c, '@'..='~'));
+            }
+            '\u{1b}' => {}
+            '\n' | '\t' => shown.push(one),
+            _ if one.is_control() => {}
+            _ => shown.push(one),
+        }
+    }
+    shown
+}
+
 /// Columns with two spaces between them, as `kubectl` prints them.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
@@ -252,6 +271,15 @@ mod tests {
         assert_eq!(event["specversion"], "1.0");
         assert_eq!(event["id"], "7-3");
         assert_eq!(event["data"]["name"], "Done");
+    }
+
+    #[test]
+    fn what_moves_the_cursor_is_not_shown() {
+        assert_eq!(
+            plain("\u{1b}c\u{1b}[?7l\u{1b}[0;1mminik\u{1b}[0m: up\r\n\tover\u{7}"),
+            "minik: up\n\tover"
+        );
+        assert_eq!(plain("cut off \u{1b}[0"), "cut off ");
     }
 
     #[test]

@@ -28,8 +28,13 @@ impl Archive {
         match self {
             Archive::Tar(path) => {
                 let mut tar = tar::Archive::new(unpacked(File::open(path)?)?);
-                for entry in tar.entries()? {
-                    let mut entry = entry?;
+                for (number, entry) in tar.entries()?.enumerate() {
+                    // The reader's own words quote the file, which may be anything.
+                    let broken =
+                        |_| io::Error::other(format!("entry {number} of the tar is damaged"));
+                    let foreign = |_| io::Error::other("it is no tar, plain, gzip or zstd");
+                    let mut entry =
+                        if number == 0 { entry.map_err(foreign) } else { entry.map_err(broken) }?;
                     if entry.header().entry_type().is_file() {
                         let name = entry.path()?.to_string_lossy().into_owned();
                         let size = entry.size();

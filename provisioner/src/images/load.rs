@@ -286,10 +286,15 @@ mod tests {
     fn other_files_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.tar");
-        fs::write(&path, "hello").unwrap();
+        fs::write(&path, "# A title\n\nand more text than a tar's header has\n".repeat(20))
+            .unwrap();
         let guest = ScriptedGuest::default();
         let err = load(&mut *guest.shell(), "dev", &path).unwrap_err();
-        assert!(matches!(err, ProvisionError::Archive { .. }), "{err}");
+        let said = format!(
+            "{} is not an image archive: it is no tar, plain, gzip or zstd",
+            path.display()
+        );
+        assert_eq!(err.to_string(), said);
         assert!(load(&mut *guest.shell(), "dev", &dir.path().join("none.tar")).is_err());
         assert_eq!(guest.take_calls(), Vec::<String>::new());
     }
