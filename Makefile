@@ -27,6 +27,9 @@ packages: ## Debian packages that building needs, and the clients that the tests
 	@.ci/client docker-cli docker
 
 build: packages ## minik and minik-node
+	export MINIK_BUNDLE=$(CURDIR)/out/bundle
+	cargo build --release --locked -p minik -p minik-node
+	.ci/bundle target/release/minik-node "$$MINIK_BUNDLE"
 	cargo build --release --locked -p minik -p minik-node
 
 guest-image: $(IMAGE) ## The guest image, from Debian's signed packages

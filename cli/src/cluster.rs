@@ -79,7 +79,7 @@ impl<'a> Workshop<'a> {
             ctx,
             driver: drivers::named(ctx, driver)?,
             kubeconfig: KubeconfigFiles::from_env().map_err(told)?,
-            node_binary: NodeBinary::from_env(),
+            node_binary: NodeBinary::from_env(crate::bundle::NODE, &ctx.folders.cache),
             keys: TrustedKeys::load(&ctx.folders.data.join("keys"), one_more.as_deref())
                 .map_err(|err| advice::image(&err))?,
             offline,

@@ -2,6 +2,7 @@
 
 mod advice;
 mod args;
+mod bundle;
 mod cluster;
 mod commands;
 mod config;

@@ -33,7 +33,7 @@ pub use delete::{Deleted, delete};
 pub use error::{ProvisionError, Result};
 pub use guest_images::GuestImages;
 pub use kubeconfig::{KubeconfigFiles, update_context};
-pub use node_binary::NodeBinary;
+pub use node_binary::{Bundle, NodeBinary};
 pub use nodes::{add_node, delete_node};
 pub use start::{StartOptions, Started, start};
 pub use stop::{StoppedMachine, stop};

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use digest::sha256_of;
 pub use error::SshError;
 pub use files::{Payload, Upload, upload};
 pub(crate) use files::{There, Wanted, bring, look_into, understand};

@@ -136,6 +136,16 @@ impl Lab {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// From now on minik is run from a folder in which it is alone, as one downloads it.
+    #[must_use]
+    pub fn with_minik_alone(mut self) -> Lab {
+        let alone = self.path("bin");
+        std::fs::create_dir_all(&alone).expect("a folder for minik");
+        std::fs::copy(self.bin.join("minik"), alone.join("minik")).expect("a copy of minik");
+        self.bin = alone;
+        self
+    }
+
     /// Runs minik; words are separated by blanks.
     pub fn minik(&self, words: &str) -> Said {
         let minik = self.bin.join("minik");

@@ -10,7 +10,7 @@ const WEB: &str = "minik.test/web:1";
 /// One machine, asked much: booting is what costs under emulation.
 #[test]
 fn a_cluster_from_start_to_delete() {
-    let lab = Lab::new("main");
+    let lab = Lab::new("main").with_minik_alone();
 
     lab.minik("start --driver=qemu --cpus 2 --memory 2g --wait=all").ok();
     kubectl_finds_a_ready_node(&lab);
