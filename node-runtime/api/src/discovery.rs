@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn resources() {
-        let list = resource_list("apps", "v1", kinds().in_version("apps", "v1"));
+        let list = resource_list("apps", "v1", kinds().in_version("apps", "v1").map(AsRef::as_ref));
         let lines: Vec<String> = list["resources"]
             .as_array()
             .unwrap()
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn everything_in_one_answer() {
-        let all: Vec<&Resource> = kinds().all().iter().collect();
+        let all: Vec<&Resource> = kinds().all().iter().map(AsRef::as_ref).collect();
         let core = aggregated(AggregatedVersion::V2, &kinds().groups()[..1], &all);
         assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
         let pods = core["items"][0]["versions"][0]["resources"]

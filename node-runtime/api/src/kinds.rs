@@ -16,8 +16,8 @@ pub const VERSION: &str = "v1.36.0";
 pub struct KindTable {
     schema: Arc<Schema>,
     groups: Vec<Group>,
-    resources: Vec<Resource>,
-    bodies: Vec<Resource>,
+    resources: Vec<Arc<Resource>>,
+    bodies: Vec<Arc<Resource>>,
     by_plural: HashMap<(Text, Text, Text), usize>,
     by_kind: HashMap<(Text, Text, Text), usize>,
 }
@@ -49,6 +49,8 @@ impl KindTable {
         resources: Vec<Resource>,
         bodies: Vec<Resource>,
     ) -> Self {
+        let shared = |all: Vec<Resource>| all.into_iter().map(Arc::new).collect::<Vec<_>>();
+        let (resources, bodies) = (shared(resources), shared(bodies));
         let index = |name: fn(&Resource) -> &Text| {
             let key = |one: &Resource| (one.group.clone(), one.version.clone(), name(one).clone());
             resources.iter().enumerate().map(|(at, one)| (key(one), at)).collect()
@@ -59,7 +61,7 @@ impl KindTable {
     }
 
     /// All resources, grouped by group and version in the order of discovery.
-    pub fn all(&self) -> &[Resource] {
+    pub fn all(&self) -> &[Arc<Resource>] {
         &self.resources
     }
 
@@ -78,23 +80,23 @@ impl KindTable {
         &'a self,
         group: &'a str,
         version: &'a str,
-    ) -> impl Iterator<Item = &'a Resource> {
+    ) -> impl Iterator<Item = &'a Arc<Resource>> {
         self.resources.iter().filter(move |one| one.group == group && one.version == version)
     }
 
     /// The resource of a path: group, version, plural.
-    pub fn by_resource(&self, group: &str, version: &str, plural: &str) -> Option<&Resource> {
+    pub fn by_resource(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         find(&self.by_plural, &self.resources, group, version, plural)
     }
 
     /// The resource of a kind.
-    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Resource> {
+    pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
         find(&self.by_kind, &self.resources, group, version, kind)
     }
 
     /// A kind that only is the body of a subresource or option: `Eviction`, `Scale`,
     /// `TokenRequest`, `DeleteOptions` (core `v1`).
-    pub fn body(&self, group: &str, version: &str, kind: &str) -> Option<&Resource> {
+    pub fn body(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
         self.bodies
             .iter()
             .find(|one| one.kind == kind && one.group == group && one.version == version)
@@ -103,11 +105,11 @@ impl KindTable {
 
 fn find<'a>(
     index: &HashMap<(Text, Text, Text), usize>,
-    resources: &'a [Resource],
+    resources: &'a [Arc<Resource>],
     group: &str,
     version: &str,
     name: &str,
-) -> Option<&'a Resource> {
+) -> Option<&'a Arc<Resource>> {
     // Borrowed for the look-up only; the map's keys are the owned ones.
     let key = (Text::Owned(group.into()), Text::Owned(version.into()), Text::Owned(name.into()));
     index.get(&key).map(|at| &resources[*at])

@@ -100,7 +100,7 @@ pub fn hash(path: &str) -> String {
 
 /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`: the document of a built-in version.
 pub fn v3_group(group: &str, version: &str) -> Option<Bytes> {
-    let resources: Vec<&Resource> = kinds().in_version(group, version).collect();
+    let resources: Vec<&Resource> = kinds().in_version(group, version).map(AsRef::as_ref).collect();
     (!resources.is_empty()).then(|| v3_document(&resources))
 }
 
@@ -126,7 +126,7 @@ pub fn v3_document(resources: &[&Resource]) -> Bytes {
 /// `/openapi/v2`: all built-in versions and `more` resources in one document.
 pub fn v2<'a>(more: impl IntoIterator<Item = &'a Resource>) -> Bytes {
     let descriptions = Descriptions::load();
-    let resources: Vec<&Resource> = kinds().all().iter().chain(more).collect();
+    let resources: Vec<&Resource> = kinds().all().iter().map(AsRef::as_ref).chain(more).collect();
     let mut out = Writer::default();
     out.open();
     out.entry("swagger", &"2.0".into());

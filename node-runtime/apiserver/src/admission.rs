@@ -41,7 +41,7 @@ pub(crate) fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Statu
     if call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         certificates::of_new_request(call, object)?;
     }
-    defaults::protection(call.kind, object);
+    defaults::protection(&call.kind, object);
     Ok(())
 }
 

@@ -28,18 +28,18 @@ pub(crate) async fn run(store: &Store, kinds: &Kinds, config: &Config) -> Result
     let mut writes = Vec::new();
     for (group, version, plural, mut value) in wanted(config) {
         let Some(resource) = kinds.find(group, version, plural) else { continue };
-        let key = objects::key(resource, object::namespace(&value), object::name(&value));
+        let key = objects::key(&resource, object::namespace(&value), object::name(&value));
         match store.get(&key) {
             Some(entry) => {
-                let current = objects::read(resource, &entry.value, entry.modified);
+                let current = objects::read(&resource, &entry.value, entry.modified);
                 if let Some(updated) = reconciled(&current, &value) {
                     let expect = minik_store::Expect::At(entry.modified);
-                    writes.push(Write::put(key, expect, objects::write(resource, updated)));
+                    writes.push(Write::put(key, expect, objects::write(&resource, updated)));
                 }
             }
             None => {
-                stamp(resource, &mut value, &now);
-                writes.push(Write::create(key, objects::write(resource, value)));
+                stamp(&resource, &mut value, &now);
+                writes.push(Write::create(key, objects::write(&resource, value)));
             }
         }
     }

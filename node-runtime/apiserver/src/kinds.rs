@@ -1,12 +1,15 @@
 //! Which resources there are: the built-in table, behind the one lookup that more kinds will join.
 
+use std::sync::Arc;
+
 use minik_api::{KindTable, Resource};
 use minik_meta::Status;
 
 use crate::route::Target;
 
-/// A resource for the length of a request.
-pub(crate) type Kind = &'static Resource;
+/// A resource, shared by the requests that are about it: it outlives its definition while they
+/// last.
+pub(crate) type Kind = Arc<Resource>;
 
 /// All resources that are served.
 pub(crate) struct Kinds {
@@ -20,7 +23,7 @@ impl Kinds {
 
     /// The resource of a path, if it is served.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Kind> {
-        self.table.by_resource(group, version, plural)
+        self.table.by_resource(group, version, plural).cloned()
     }
 
     /// The resource of a request, or 404. A path that leaves out the namespace of a namespaced
@@ -41,7 +44,8 @@ impl Kinds {
 
     /// The kind of a body that is no stored object: `Eviction`, `Scale`, `DeleteOptions`.
     pub(crate) fn body(&self, group: &str, version: &str, kind: &str) -> Option<Kind> {
-        self.table.body(group, version, kind).or_else(|| self.table.by_kind(group, version, kind))
+        let body = self.table.body(group, version, kind);
+        body.or_else(|| self.table.by_kind(group, version, kind)).cloned()
     }
 
     /// All of them, in the order of discovery.

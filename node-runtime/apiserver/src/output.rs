@@ -14,19 +14,19 @@ use crate::respond;
 
 /// One object as an answer.
 pub(crate) fn one(call: &Call, code: StatusCode, object: Value) -> Response<Body> {
-    let shaped = shape(call.kind, call.output, object, true);
+    let shaped = shape(&call.kind, call.output, object, true);
     respond::value(code, call.output.format, &shaped)
 }
 
 /// One stored object as an answer; without parsing where nothing has to be changed.
 pub(crate) fn stored(call: &Call, stored: &Bytes, revision: Revision) -> Response<Body> {
-    if is_plain(call.kind, call.output) {
+    if is_plain(&call.kind, call.output) {
         let mut out = BytesMut::with_capacity(stored.len() + 64);
         objects::splice(&mut out, stored, revision, Head::Full);
         out.put_u8(b'\n');
         return respond::json_bytes(StatusCode::OK, out.freeze());
     }
-    one(call, StatusCode::OK, objects::read(call.kind, stored, revision))
+    one(call, StatusCode::OK, objects::read(&call.kind, stored, revision))
 }
 
 /// Whether stored bytes can be sent as they are, but for the resource version.

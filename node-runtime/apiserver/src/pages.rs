@@ -231,7 +231,7 @@ fn discovery(core: &Core, page: &Page, headers: &HeaderMap) -> Result<Response<B
             discovery::group(found.ok_or_else(Status::not_found_path)?)
         }
         Page::Resources { group, version } => {
-            let mut resources = table.in_version(group, version).peekable();
+            let mut resources = table.in_version(group, version).map(AsRef::as_ref).peekable();
             resources.peek().ok_or_else(Status::not_found_path)?;
             discovery::resource_list(group, version, resources)
         }
@@ -263,7 +263,7 @@ fn aggregated(
     let table = core.kinds.table();
     let legacy = *page == Page::Legacy;
     let groups = table.groups().iter().filter(|group| group.name.is_empty() == legacy);
-    let resources: Vec<_> = table.all().iter().collect();
+    let resources: Vec<_> = table.all().iter().map(AsRef::as_ref).collect();
     let list = respond::write_json(&discovery::aggregated(form, groups, &resources));
     let content_type = format!(
         "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList",

@@ -98,7 +98,7 @@ pub(super) fn body_kinds<'a>(resources: &[&'a Resource]) -> Vec<&'a Resource> {
     let mut found: Vec<&Resource> = Vec::new();
     for sub in resources.iter().flat_map(|one| &one.subresources) {
         if let Some(body) = kinds().body(&sub.group, &sub.version, &sub.kind)
-            && !found.iter().any(|one| std::ptr::eq(*one, body))
+            && !found.iter().any(|one| std::ptr::eq(*one, body.as_ref()))
         {
             found.push(body);
         }

@@ -29,7 +29,7 @@ pub(super) async fn charge(call: &Call, object: &Value) -> Result<Charge, Status
         }
         let hard = amounts(object::map(&quota, &["spec", "hard"]));
         check_specified(call, &quota, &hard, object)?;
-        let wanted = usage(call.kind, object);
+        let wanted = usage(&call.kind, object);
         let limited: Vec<&String> = hard.keys().filter(|name| wanted.contains_key(*name)).collect();
         if limited.is_empty() {
             continue;
@@ -87,7 +87,7 @@ fn used(call: &Call, quota: &Value) -> Result<Amounts, Status> {
     let mut sum = Amounts::new();
     for object in read_all(call, group, &storage.plural)? {
         if in_scope(quota, call, &object) {
-            for (name, amount) in usage(call.kind, &object) {
+            for (name, amount) in usage(&call.kind, &object) {
                 let so_far = sum.get(&name).copied().unwrap_or(Quantity::ZERO);
                 sum.insert(name, so_far.plus(amount));
             }

@@ -1,5 +1,6 @@
 //! Cluster roles that are the union of others: kept up to date as those others change.
 
+use minik_api::Resource;
 use minik_meta::{LabelSelector, object};
 use minik_store::{Expect, ListOptions, Store, StoreError, Write};
 use serde_json::Value;
@@ -11,10 +12,10 @@ use crate::objects;
 
 /// Follows the cluster roles until `stop`, and rewrites the aggregated ones that have changed.
 pub(crate) async fn run(store: Store, kind: Kind, stop: CancellationToken) {
-    let prefix = objects::prefix(kind, "");
+    let prefix = objects::prefix(&kind, "");
     let mut after = store.revision();
     loop {
-        if let Err(error) = refresh(&store, kind, &prefix).await {
+        if let Err(error) = refresh(&store, &kind, &prefix).await {
             warn!(%error, "cannot aggregate cluster roles");
         }
         let Ok(mut watch) = store.watch(&prefix, after) else {
@@ -33,7 +34,7 @@ pub(crate) async fn run(store: Store, kind: Kind, stop: CancellationToken) {
     }
 }
 
-async fn refresh(store: &Store, kind: Kind, prefix: &str) -> Result<(), StoreError> {
+async fn refresh(store: &Store, kind: &Resource, prefix: &str) -> Result<(), StoreError> {
     let page = store.list(prefix, &ListOptions::default())?;
     let roles: Vec<_> = page
         .entries

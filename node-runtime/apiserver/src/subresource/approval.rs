@@ -20,7 +20,7 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     }
     let wanted = match call.verb {
         Verb::Patch => Wanted::Patch(input::patch(request).await?),
-        _ => Wanted::Whole(input::object(call, call.kind, request).await?),
+        _ => Wanted::Whole(input::object(call, &call.kind, request).await?),
     };
     let changed = write::modify(call, Part::Other, change(call, &wanted)).await?;
     Ok(output::one(call, StatusCode::OK, changed))
@@ -79,7 +79,7 @@ fn change<'a>(call: &'a Call, wanted: &'a Wanted) -> Change<'a> {
     Box::new(move |current| {
         may_approve(call, current)?;
         let given = match wanted {
-            Wanted::Patch(patch) => patch.apply(call.kind, current)?,
+            Wanted::Patch(patch) => patch.apply(&call.kind, current)?,
             Wanted::Whole(object) => object.clone(),
         };
         Ok(approved(current, &given))

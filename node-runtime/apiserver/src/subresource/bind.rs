@@ -41,7 +41,7 @@ pub(super) async fn bind(call: &Call, request: Request<Body>) -> Result<Response
 async fn read(call: &Call, request: Request<Body>) -> Result<Value, Status> {
     let kind = call.core.kinds.body("", "v1", "Binding");
     let kind = kind.ok_or_else(Status::not_found_path)?;
-    input::object(call, kind, request).await
+    input::object(call, &kind, request).await
 }
 
 async fn assign(call: &Call, binding: &Value) -> Result<Response<Body>, Status> {

@@ -18,7 +18,7 @@ const TRIES_MAX: usize = 8;
 pub(super) async fn evict(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let kind = call.core.kinds.body("policy", "v1", "Eviction");
     let kind = kind.ok_or_else(Status::not_found_path)?;
-    let eviction = input::object(call, kind, request).await?;
+    let eviction = input::object(call, &kind, request).await?;
     let options = delete::options_of(&eviction["deleteOptions"], call.dry_run)?;
     let (namespace, name) = (&call.target.namespace, call.target.name.as_str());
     let pod = call
@@ -44,14 +44,14 @@ fn needs_budget(pod: &Value) -> bool {
 async fn spend(call: &Call, pod: &Value, dry_run: bool) -> Result<(), Status> {
     let (group, version, plural) = BUDGETS;
     let Some(kind) = call.core.kinds.find(group, version, plural) else { return Ok(()) };
-    let prefix = objects::prefix(kind, &call.target.namespace);
+    let prefix = objects::prefix(&kind, &call.target.namespace);
     for _ in 0..TRIES_MAX {
         let page = call.core.store.list(&prefix, &ListOptions::default());
         let page = page.map_err(Status::internal)?;
         let mut budgets: Vec<(&Entry, Value)> = page
             .entries
             .iter()
-            .map(|entry| (entry, objects::read(kind, &entry.value, entry.modified)))
+            .map(|entry| (entry, objects::read(&kind, &entry.value, entry.modified)))
             .filter(|(_, budget)| covers(budget, pod))
             .collect();
         let Some((entry, mut budget)) = budgets.pop() else { return Ok(()) };
@@ -65,7 +65,7 @@ async fn spend(call: &Call, pod: &Value, dry_run: bool) -> Result<(), Status> {
         if dry_run {
             return Ok(());
         }
-        let bytes = objects::write(kind, budget);
+        let bytes = objects::write(&kind, budget);
         let write = Write::put(entry.key.clone(), Expect::At(entry.modified), bytes);
         match call.core.store.commit(write).await {
             Ok(_) => return Ok(()),

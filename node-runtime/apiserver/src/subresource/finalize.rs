@@ -12,7 +12,7 @@ pub(super) async fn finalize(
     call: &Call,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    let given = input::object(call, call.kind, request).await?;
+    let given = input::object(call, &call.kind, request).await?;
     let finalizers = object::list(&given, &["spec", "finalizers"]).to_vec();
     let version = object::resource_version(&given).to_owned();
     let uid = object::uid(&given).to_owned();

@@ -15,7 +15,7 @@ use crate::verbs::write::{self, Change, Part};
 pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let wanted = match call.verb {
         Verb::Patch => Wanted::Patch(input::patch(request).await?),
-        Verb::Update => Wanted::Whole(input::object(call, call.kind, request).await?),
+        Verb::Update => Wanted::Whole(input::object(call, &call.kind, request).await?),
         _ => return get::get(call),
     };
     let changed = write::modify(call, Part::Other, change(call, &wanted)).await?;
@@ -32,9 +32,9 @@ impl Wanted {
         match self {
             Wanted::Whole(object) => Ok(object.clone()),
             Wanted::Patch(patch) => {
-                let mut given = patch.apply(call.kind, current)?;
+                let mut given = patch.apply(&call.kind, current)?;
                 let validation = input::validation(call)?;
-                minik_api::decode::conform(call.kind, &mut given, validation)?;
+                minik_api::decode::conform(&call.kind, &mut given, validation)?;
                 Ok(given)
             }
         }

@@ -12,7 +12,7 @@ use crate::{input, respond};
 
 /// Answers a review: the object comes back with its status filled in.
 pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let mut review = input::object(call, call.kind, request).await?;
+    let mut review = input::object(call, &call.kind, request).await?;
     let status = match call.kind.kind.as_ref() {
         "TokenReview" => token(call, &review),
         "SelfSubjectReview" => json!({"userInfo": user_info(&call.user)}),

@@ -1,14 +1,13 @@
 //! The number of replicas of anything that has one, in one shape for all kinds.
 
 use http::{Request, Response, StatusCode};
-use minik_api::scale;
+use minik_api::{Resource, scale};
 use minik_meta::{Status, object};
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::input::{self, Patch};
-use crate::kinds::Kind;
 use crate::route::Verb;
 use crate::verbs::write::{self, Change, Part};
 use crate::{objects, respond};
@@ -18,29 +17,29 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     let kind = kind.ok_or_else(Status::not_found_path)?;
     let object = match call.verb {
         Verb::Update => {
-            let wanted = input::object(call, kind, request).await?;
+            let wanted = input::object(call, &kind, request).await?;
             let change = rescaled(call, Box::new(move |_| Ok(wanted.clone())));
             write::modify(call, Part::Main, change).await?
         }
         Verb::Patch => {
             let patch = input::patch(request).await?;
-            let change = rescaled(call, patched(call, kind, &patch));
+            let change = rescaled(call, patched(call, &kind, &patch));
             write::modify(call, Part::Main, change).await?
         }
         _ => {
-            let key = objects::key(call.kind, &call.target.namespace, &call.target.name);
+            let key = objects::key(&call.kind, &call.target.namespace, &call.target.name);
             let entry = call.core.store.get(&key);
             let missing = || Status::not_found(&call.resource(), &call.target.name);
             let entry = entry.ok_or_else(missing)?;
-            objects::read(call.kind, &entry.value, entry.modified)
+            objects::read(&call.kind, &entry.value, entry.modified)
         }
     };
-    let scale = scale::read(call.kind, &object)?;
+    let scale = scale::read(&call.kind, &object)?;
     Ok(respond::value(StatusCode::OK, call.output.format, &scale))
 }
 
 /// The scale that a patch makes of the current one.
-fn patched<'a>(call: &'a Call, kind: Kind, patch: &'a Patch) -> Change<'a> {
+fn patched<'a>(call: &'a Call, kind: &'a Resource, patch: &'a Patch) -> Change<'a> {
     Box::new(move |current| {
         let mut wanted = patch.apply(kind, current)?;
         minik_api::conform(kind, &mut wanted, input::validation(call)?)?;
@@ -51,9 +50,9 @@ fn patched<'a>(call: &'a Call, kind: Kind, patch: &'a Patch) -> Change<'a> {
 /// The object with the replicas of the scale that `wanted` makes of the current one.
 fn rescaled<'a>(call: &'a Call, wanted: Change<'a>) -> Change<'a> {
     Box::new(move |current: &Value| {
-        let wanted = wanted(&scale::read(call.kind, current)?)?;
+        let wanted = wanted(&scale::read(&call.kind, current)?)?;
         let mut changed = current.clone();
-        scale::write(call.kind, &mut changed, &wanted)?;
+        scale::write(&call.kind, &mut changed, &wanted)?;
         let version = object::resource_version(&wanted).to_owned();
         object::set(&mut changed, &["metadata", "resourceVersion"], version);
         Ok(changed)

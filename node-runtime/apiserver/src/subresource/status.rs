@@ -14,7 +14,7 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     match call.verb {
         Verb::Patch => patch::patch_part(call, request, Part::Status).await,
         Verb::Update => {
-            let mut object = input::object(call, call.kind, request).await?;
+            let mut object = input::object(call, &call.kind, request).await?;
             write::place(call, &mut object)?;
             let updated =
                 write::modify(call, Part::Status, Box::new(|_| Ok(object.clone()))).await?;

@@ -23,7 +23,7 @@ const EXTENDED_S: i64 = 365 * 24 * 3600;
 pub(super) async fn create(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let kind = call.core.kinds.body("authentication.k8s.io", "v1", "TokenRequest");
     let kind = kind.ok_or_else(Status::not_found_path)?;
-    let mut review = input::object(call, kind, request).await?;
+    let mut review = input::object(call, &kind, request).await?;
     let (namespace, name) = (&call.target.namespace, call.target.name.as_str());
     let account = call
         .core

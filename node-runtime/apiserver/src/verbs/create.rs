@@ -19,7 +19,7 @@ pub(crate) async fn create(call: &Call, request: Request<Body>) -> Result<Respon
     if call.kind.namespaced && call.target.namespace.is_empty() {
         return Err(super::not_supported(&call.resource(), call.verb));
     }
-    let object = input::object(call, call.kind, request).await?;
+    let object = input::object(call, &call.kind, request).await?;
     let created = create_object(call, object).await?;
     Ok(output::one(call, StatusCode::CREATED, created))
 }

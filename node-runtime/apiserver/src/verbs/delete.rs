@@ -73,7 +73,7 @@ pub(crate) async fn delete(call: &Call, request: Request<Body>) -> Result<Respon
 pub(crate) async fn options(call: &Call, request: Request<Body>) -> Result<Options, Status> {
     let kind = call.core.kinds.body("", "v1", "DeleteOptions");
     let body = match kind {
-        Some(kind) => input::optional(kind, request).await?,
+        Some(kind) => input::optional(&kind, request).await?,
         None => None,
     };
     match body {
@@ -142,7 +142,7 @@ pub(crate) async fn delete_one(
     name: &str,
     options: &Options,
 ) -> Result<(Value, bool), Status> {
-    let kind = call.kind;
+    let kind = &call.kind;
     let key = objects::key(kind, &call.target.namespace, name);
     for _ in 0..TRIES_MAX {
         let entry = call.core.store.get(&key);

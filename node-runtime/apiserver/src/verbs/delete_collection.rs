@@ -22,14 +22,14 @@ pub(crate) async fn delete_collection(
             Ok((object, _)) => items.push(object),
             // Deleted by somebody else meanwhile: what was asked for.
             Err(status) if status.reason == Reason::NotFound => {
-                items.push(objects::read(call.kind, &entry.value, entry.modified));
+                items.push(objects::read(&call.kind, &entry.value, entry.modified));
             }
             Err(status) => return Err(status),
         }
     }
     let items: Vec<_> = items
         .into_iter()
-        .map(|object| output::shape(call.kind, call.output, object, true))
+        .map(|object| output::shape(&call.kind, call.output, object, true))
         .collect();
     let list = json!({
         "kind": call.kind.list_kind,

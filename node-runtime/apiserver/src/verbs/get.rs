@@ -11,7 +11,7 @@ use crate::{objects, output};
 pub(crate) fn get(call: &Call) -> Result<Response<Body>, Status> {
     select::check_not_future(call, call.query.non_empty("resourceVersion"))?;
     let target = &call.target;
-    let key = objects::key(call.kind, &target.namespace, &target.name);
+    let key = objects::key(&call.kind, &target.namespace, &target.name);
     let entry = call.core.store.get(&key);
     let entry = entry.ok_or_else(|| Status::not_found(&call.resource(), &target.name))?;
     Ok(output::stored(call, &entry.value, entry.modified))

@@ -34,10 +34,10 @@ pub(crate) struct Found {
 
 pub(crate) fn list(call: &Call) -> Result<Response<Body>, Status> {
     let found = find(call)?;
-    if output::is_plain(call.kind, call.output) {
+    if output::is_plain(&call.kind, call.output) {
         return Ok(spliced(call, &found));
     }
-    let kind = call.kind;
+    let kind = &call.kind;
     let items: Vec<Value> = found
         .entries
         .iter()
@@ -104,7 +104,7 @@ fn spliced(call: &Call, found: &Found) -> Response<Body> {
 pub(crate) fn find(call: &Call) -> Result<Found, Status> {
     let plan = plan(call)?;
     let filter = Filter::of(call)?;
-    let prefix = select::collection_prefix(call.kind, &call.target.namespace);
+    let prefix = select::collection_prefix(&call.kind, &call.target.namespace);
     let mut found = Found { entries: Vec::new(), revision: Revision::default(), next: None };
     let mut at = plan.at;
     let mut start_after = plan.start.as_ref().map(|start| format!("{prefix}{start}"));

@@ -29,8 +29,8 @@ pub(crate) async fn patch_part(
 
 fn change<'a>(call: &'a Call, patch: &'a Patch, validation: FieldValidation) -> Change<'a> {
     Box::new(move |current| {
-        let mut changed = patch.apply(call.kind, current)?;
-        let warnings = decode::conform(call.kind, &mut changed, validation)?;
+        let mut changed = patch.apply(&call.kind, current)?;
+        let warnings = decode::conform(&call.kind, &mut changed, validation)?;
         warnings.into_iter().for_each(|text| call.warn(text));
         write::place(call, &mut changed)?;
         if object::resource_version(&changed).is_empty() {

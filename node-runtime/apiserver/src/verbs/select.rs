@@ -1,5 +1,7 @@
 //! Which objects a list or watch is about: selectors, resource versions, continue tokens.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use minik_api::{Resource, fields};
@@ -38,8 +40,8 @@ impl Filter {
             wanted.parse().map_err(|error: minik_meta::selector::SelectorError| {
                 Status::bad_request(error.to_string())
             })?;
-        fields::check(call.kind, &fields)?;
-        Ok(Filter { kind: call.kind, labels, fields })
+        fields::check(&call.kind, &fields)?;
+        Ok(Filter { kind: Arc::clone(&call.kind), labels, fields })
     }
 
     /// Whether everything is selected.
@@ -50,12 +52,12 @@ impl Filter {
     /// Whether a parsed object is selected.
     pub(crate) fn selects(&self, object: &Value) -> bool {
         self.labels.matches(object::labels(object))
-            && fields::matches(self.kind, object, &self.fields)
+            && fields::matches(&self.kind, object, &self.fields)
     }
 
     /// Whether a stored object is selected.
     pub(crate) fn selects_stored(&self, stored: &[u8], revision: Revision) -> bool {
-        self.is_empty() || self.selects(&objects::read(self.kind, stored, revision))
+        self.is_empty() || self.selects(&objects::read(&self.kind, stored, revision))
     }
 
     /// The name all selected objects must have, if the selector says so.

@@ -10,12 +10,12 @@ use crate::verbs::write::{self, Part};
 use crate::{input, output};
 
 pub(crate) async fn update(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let mut object = input::object(call, call.kind, request).await?;
+    let mut object = input::object(call, &call.kind, request).await?;
     write::place(call, &mut object)?;
     match write::modify(call, Part::Main, Box::new(|_| Ok(object.clone()))).await {
         Err(status)
             if status.reason == Reason::NotFound
-                && write::creates_on_update(call.kind)
+                && write::creates_on_update(&call.kind)
                 && object::resource_version(&object).is_empty() =>
         {
             let created = create_object(call, object).await?;

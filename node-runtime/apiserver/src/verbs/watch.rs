@@ -140,7 +140,7 @@ fn start(call: &Call) -> Result<Start, Status> {
 
 /// One object's watch follows only that object's key.
 fn watched_prefix(call: &Call, filter: &Filter) -> String {
-    let prefix = select::collection_prefix(call.kind, &call.target.namespace);
+    let prefix = select::collection_prefix(&call.kind, &call.target.namespace);
     let rooted = !call.kind.namespaced || !call.target.namespace.is_empty();
     match filter.name() {
         // Longer names with the same beginning are sorted out by the filter.
@@ -284,9 +284,9 @@ impl Encoder {
         };
         let output = Output { format, ..call.output };
         Encoder {
-            kind: call.kind,
+            kind: Arc::clone(&call.kind),
             output,
-            plain: output::is_plain(call.kind, output),
+            plain: output::is_plain(&call.kind, output),
             columns: true,
         }
     }
@@ -299,9 +299,9 @@ impl Encoder {
         if self.plain {
             objects::splice(out, stored, revision, Head::Full);
         } else {
-            let object = objects::read(self.kind, stored, revision);
+            let object = objects::read(&self.kind, stored, revision);
             let columns = std::mem::take(&mut self.columns);
-            let shaped = output::shape(self.kind, self.output, object, columns);
+            let shaped = output::shape(&self.kind, self.output, object, columns);
             out.put_slice(shaped.to_string().as_bytes());
         }
         out.put_slice(b"}\n");

@@ -99,7 +99,7 @@ pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
 
 /// Stores a new object; returns it with its resource version.
 pub(crate) async fn create(call: &Call, mut object: Value) -> Result<Value, Status> {
-    let kind = call.kind;
+    let kind = &call.kind;
     if !object::resource_version(&object).is_empty() {
         return Err(Status::bad_request(
             "resourceVersion should not be set on objects to be created",
@@ -150,7 +150,7 @@ fn stamp_new(object: &mut Value) {
 /// Tried again on the newest state when somebody else was faster, so `change` must be pure. If
 /// the state it returns names another resource version than the current one, that is a conflict.
 pub(crate) async fn modify(call: &Call, part: Part, change: Change<'_>) -> Result<Value, Status> {
-    let (kind, name) = (call.kind, call.target.name.as_str());
+    let (kind, name) = (&call.kind, call.target.name.as_str());
     let key: Arc<str> = objects::key(kind, &call.target.namespace, name).into();
     for _ in 0..TRIES_MAX {
         let entry = call.core.store.get(&key);
@@ -269,12 +269,12 @@ pub(crate) fn cannot_write(call: &Call, name: &str, error: StoreError) -> Status
 
 /// Removes the object that was read at `at`. Returns whether it was still so.
 pub(crate) async fn remove(call: &Call, name: &str, at: Revision) -> Result<bool, Status> {
-    let key = objects::key(call.kind, &call.target.namespace, name);
+    let key = objects::key(&call.kind, &call.target.namespace, name);
     let write = Write {
         key: key.into(),
         expect: Expect::At(at),
         op: Op::Delete,
-        durability: durability(call.kind),
+        durability: durability(&call.kind),
     };
     match call.core.store.commit(write).await {
         Ok(_) => Ok(true),
@@ -290,12 +290,12 @@ pub(crate) async fn replace(
     at: Revision,
     object: Value,
 ) -> Result<Option<Value>, Status> {
-    let key = objects::key(call.kind, &call.target.namespace, name);
+    let key = objects::key(&call.kind, &call.target.namespace, name);
     let write = Write {
         key: key.into(),
         expect: Expect::At(at),
-        op: Op::Put(objects::write(call.kind, object.clone())),
-        durability: durability(call.kind),
+        op: Op::Put(objects::write(&call.kind, object.clone())),
+        durability: durability(&call.kind),
     };
     match call.core.store.commit(write).await {
         Ok(revision) => Ok(Some(with_version(object, revision))),
