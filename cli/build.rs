@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::{env, fs};
 
-#[expect(clippy::print_stdout, reason = "how a build script speaks")]
 fn main() {
     println!("cargo:rerun-if-env-changed=MINIK_BUNDLE");
     println!("cargo:rustc-check-cfg=cfg(bundled_node)");
