@@ -125,7 +125,7 @@ mod tests {
         let schema = kinds().schema();
         let container = schema.get(schema.find("io.k8s.api.core.v1.Container").unwrap());
         let ports = container.field("ports").unwrap();
-        assert_eq!(ports.proto, [6, 0]);
+        assert_eq!(ports.proto, [6, 0, 0]);
         assert_eq!(ports.merge_key(), Some("containerPort"));
         assert!(ports.merges());
         assert_eq!(
@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(container.field("resources").unwrap().presence, Presence::Struct);
         assert!(container.field("name").unwrap().required);
         let volume = schema.get(schema.find("io.k8s.api.core.v1.Volume").unwrap());
-        assert_eq!(volume.field("configMap").unwrap().proto, [2, 19], "embedded in volumeSource");
+        assert_eq!(volume.field("configMap").unwrap().proto, [2, 19, 0], "in volumeSource");
+        let rule = schema.find("io.k8s.api.admissionregistration.v1.NamedRuleWithOperations");
+        let rule = schema.get(rule.unwrap());
+        assert_eq!(rule.field("scope").unwrap().proto, [2, 2, 4], "embedded twice");
     }
 
     #[test]

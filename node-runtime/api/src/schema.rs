@@ -40,9 +40,9 @@ pub struct Type {
 pub struct Field {
     /// JSON name.
     pub name: Text,
-    /// Protobuf numbers: of the field, or of the message it is embedded in and the field there.
-    /// `[0, 0]` where the kind has no protobuf form.
-    pub proto: [u16; 2],
+    /// Protobuf numbers: of the messages it is embedded in, outermost first, and of the field there;
+    /// the rest is zero. All are zero where there is no protobuf form.
+    pub proto: [u16; 3],
     /// What it holds.
     pub kind: FieldType,
     /// What an absent or zero value means.

@@ -8,7 +8,8 @@ use minik_meta::{GroupKind, GroupResource, Status};
 use crate::body::Body;
 use crate::core::Core;
 use crate::kinds::Kind;
-use crate::negotiate::{Output, negotiate};
+use crate::negotiate::{Answer, Output, negotiate};
+use crate::protobuf;
 use crate::route::{Query, Target, Verb};
 use crate::user::User;
 
@@ -40,7 +41,10 @@ impl Call {
         let output = match target.subresource.as_str() {
             // These answer with whatever the other side sends.
             "log" | "exec" | "attach" | "portforward" | "proxy" => Output::default(),
-            _ => negotiate(request.headers(), &query, list)?,
+            _ => {
+                let answer = Answer { list, protobuf: protobuf::has_form(&kind) };
+                negotiate(request.headers(), &query, answer)?
+            }
         };
         let dry_run = dry_run(query.all("dryRun"))?;
         let warnings = Mutex::default();

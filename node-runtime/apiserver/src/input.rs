@@ -12,8 +12,7 @@ use crate::body::{self, Body, ReadError};
 use crate::call::Call;
 use crate::protobuf;
 
-const OBJECT_TYPES: &[&str] =
-    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 const PATCH_TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -47,7 +46,7 @@ fn wire(headers: &HeaderMap) -> Result<Wire, Status> {
     match media_type(headers) {
         "" | "application/json" | "*/*" => Ok(Wire::Text(ContentType::Json)),
         "application/yaml" | "application/x-yaml" => Ok(Wire::Text(ContentType::Yaml)),
-        "application/vnd.kubernetes.protobuf" => Ok(Wire::Protobuf),
+        protobuf::MEDIA_TYPE => Ok(Wire::Protobuf),
         _ => Err(Status::unsupported_media_type(OBJECT_TYPES)),
     }
 }

@@ -4,10 +4,11 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use minik_meta::Status;
 
+use crate::protobuf;
 use crate::route::Query;
 
-/// The media types objects are written in.
-pub(crate) const MEDIA_TYPES: &[&str] = &["application/json", "application/yaml"];
+/// The media types objects are written in; the last one only where the kind has such a form.
+const MEDIA_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub(crate) enum Format {
     Json,
     PrettyJson,
     Yaml,
+    Protobuf,
 }
 
 /// What is made of the objects.
@@ -44,6 +46,15 @@ pub(crate) enum Include {
     #[default]
     Metadata,
     Object,
+}
+
+/// What there is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Whether it is a list.
+    pub(crate) list: bool,
+    /// Whether the kind has a protobuf form.
+    pub(crate) protobuf: bool,
 }
 
 /// One clause of an `Accept` header.
@@ -83,8 +94,12 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     clauses
 }
 
-/// Chooses the first acceptable clause; `list` says whether the answer is a list.
-pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, list: bool) -> Result<Output, Status> {
+/// Chooses the first acceptable clause.
+pub(crate) fn negotiate(
+    headers: &HeaderMap,
+    query: &Query,
+    answer: Answer,
+) -> Result<Output, Status> {
     let pretty = match query.get("pretty") {
         Some(_) => query.flag("pretty"),
         None => asks_from_terminal(headers),
@@ -97,13 +112,19 @@ pub(crate) fn negotiate(headers: &HeaderMap, query: &Query, list: bool) -> Resul
         let format = match clause.media_type {
             "application/json" | "application/*" | "*/*" => json(pretty),
             "application/yaml" => Format::Yaml,
+            protobuf::MEDIA_TYPE => Format::Protobuf,
             _ => continue,
         };
-        if let Some(shape) = shape(clause, query, list) {
-            return Ok(Output { format, shape });
+        match (shape(clause, query, answer.list), format) {
+            // The columns of tables are JSON by nature.
+            (Some(Shape::Table { .. }), Format::Protobuf) => {}
+            (Some(Shape::Whole), Format::Protobuf) if !answer.protobuf => {}
+            (Some(shape), _) => return Ok(Output { format, shape }),
+            (None, _) => {}
         }
     }
-    Err(Status::not_acceptable(MEDIA_TYPES))
+    let types = MEDIA_TYPES.len() - usize::from(!answer.protobuf);
+    Err(Status::not_acceptable(&MEDIA_TYPES[..types]))
 }
 
 fn json(pretty: bool) -> Format {
@@ -146,9 +167,14 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(accept: &str, list: bool, expected: Expect) {
+        check_kind(accept, Answer { list, protobuf: true }, expected);
+    }
+
+    #[track_caller]
+    fn check_kind(accept: &str, answer: Answer, expected: Expect) {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().expect("header"));
-        let said = match negotiate(&headers, &Query::default(), list) {
+        let said = match negotiate(&headers, &Query::default(), answer) {
             Ok(output) => format!("{:?} {:?}", output.format, output.shape),
             Err(status) => format!("{} {}", status.code, status.message),
         };
@@ -159,7 +185,11 @@ mod tests {
     fn first_acceptable_clause_wins() {
         check("*/*", false, expect!["Json Whole"]);
         check("application/yaml", false, expect!["Yaml Whole"]);
-        check("application/vnd.kubernetes.protobuf,application/json", true, expect!["Json Whole"]);
+        check(
+            "application/vnd.kubernetes.protobuf,application/json",
+            true,
+            expect!["Protobuf Whole"],
+        );
         check(
             "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
             true,
@@ -175,12 +205,30 @@ mod tests {
             true,
             expect!["Json Whole"],
         );
-        check(
+    }
+
+    #[test]
+    fn protobuf_is_for_what_has_a_form_in_it() {
+        let custom = Answer { list: true, protobuf: false };
+        let both = "application/vnd.kubernetes.protobuf;stream=watch,application/json";
+        check(both, false, expect!["Protobuf Whole"]);
+        check_kind(both, custom, expect!["Json Whole"]);
+        check_kind(
             "application/vnd.kubernetes.protobuf",
-            false,
+            custom,
             expect![
                 "406 only the following media types are accepted: application/json, application/yaml"
             ],
+        );
+        check_kind(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            custom,
+            expect!["Protobuf Metadata"],
+        );
+        check(
+            "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json",
+            true,
+            expect!["Json Whole"],
         );
     }
 }

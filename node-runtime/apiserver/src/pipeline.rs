@@ -17,7 +17,7 @@ use crate::core::Core;
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
-use crate::{pages, respond, verbs};
+use crate::{pages, protobuf, respond, verbs};
 
 /// How long a request that is no watch and no stream may take.
 const REQUEST_MAX: Duration = Duration::from_secs(60);
@@ -162,11 +162,12 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// Failures are JSON unless only YAML is taken.
+/// Failures are in the format the client names first.
 fn format_of_errors(headers: &HeaderMap) -> Format {
     let accept = headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
     match accept {
         Some(accept) if accept.starts_with("application/yaml") => Format::Yaml,
+        Some(accept) if accept.starts_with(protobuf::MEDIA_TYPE) => Format::Protobuf,
         _ => Format::Json,
     }
 }

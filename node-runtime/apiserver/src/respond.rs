@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::body::{self, Body};
 use crate::negotiate::Format;
+use crate::protobuf;
 
 /// Answers larger than this are compressed for clients that want it, in bytes.
 const GZIP_BYTES_MIN: usize = 128 * 1024;
@@ -54,6 +55,13 @@ pub(crate) fn value(code: StatusCode, format: Format, value: &Value) -> Response
             let text = serde_yaml::to_string(value).unwrap_or_default();
             bytes(code, yaml, text.into())
         }
+        Format::Protobuf => match protobuf::encode(value) {
+            Some(message) => {
+                bytes(code, HeaderValue::from_static(protobuf::MEDIA_TYPE), message.into())
+            }
+            // What has no such form was not promised in it: discovery and other pages.
+            None => json_bytes(code, write_json(value)),
+        },
     }
 }
 

@@ -10,6 +10,8 @@ mod kubectl;
 mod kubelet;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/protobuf.rs"]
+mod protobuf;
 #[path = "api/services.rs"]
 mod services;
 #[path = "api/watches.rs"]

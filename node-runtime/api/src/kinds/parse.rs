@@ -73,12 +73,12 @@ fn field(line: Line, owner: &str, ids: &HashMap<&str, TypeId>) -> Field {
     field
 }
 
-fn proto(text: &str) -> [u16; 2] {
-    let number = |text: &str| text.parse().unwrap_or_default();
-    match text.split_once('.') {
-        Some((outer, inner)) => [number(outer), number(inner)],
-        None => [number(text), 0],
+fn proto(text: &str) -> [u16; 3] {
+    let mut path = [0; 3];
+    for (number, text) in path.iter_mut().zip(text.split('.')) {
+        *number = text.parse().unwrap_or_default();
     }
+    path
 }
 
 fn field_type(text: Line, owner: &str, ids: &HashMap<&str, TypeId>) -> Option<FieldType> {

@@ -22,10 +22,10 @@ use crate::body::{self, Body};
 use crate::call::Call;
 use crate::core::Core;
 use crate::kinds::Kind;
-use crate::negotiate::{Output, Shape};
+use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
 use crate::verbs::select::{self, Filter, revision};
-use crate::{output, respond};
+use crate::{output, protobuf, respond};
 
 /// How often an idle watch says how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -54,6 +54,7 @@ pub(crate) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         .filter(|seconds| *seconds > 0)
         .unwrap_or_else(|| rand::random_range(WATCH_MIN_S..2 * WATCH_MIN_S));
     let encoder = Encoder::new(call);
+    let content_type = encoder.content_type();
     let filter = Filter::of(call)?;
     let prefix = watched_prefix(call, &filter);
 
@@ -63,7 +64,7 @@ pub(crate) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         // Upstream says so inside the stream, and clients expect it there.
         Err(StoreError::Compacted { asked, oldest }) => {
             let line = encoder.error(&select::too_old(asked, oldest));
-            return Ok(streaming(stream::iter([line])));
+            return Ok(streaming(encoder.content_type(), stream::iter([line])));
         }
         Err(StoreError::Future { asked, current }) => {
             return Err(select::too_large(asked, current));
@@ -86,14 +87,16 @@ pub(crate) fn watch(call: &Call) -> Result<Response<Body>, Status> {
     let chunks = stream::unfold(watching, |mut watching| async move {
         watching.next().await.map(|chunk| (chunk, watching))
     });
-    Ok(streaming(chunks))
+    Ok(streaming(content_type, chunks))
 }
 
-fn streaming(chunks: impl futures::Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+fn streaming(
+    content_type: HeaderValue,
+    chunks: impl futures::Stream<Item = Bytes> + Send + 'static,
+) -> Response<Body> {
     let mut response = Response::new(body::stream(chunks));
     *response.status_mut() = StatusCode::OK;
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
     let cache = HeaderValue::from_static("no-cache, private");
     response.headers_mut().insert(http::header::CACHE_CONTROL, cache);
     response
@@ -277,10 +280,8 @@ impl Encoder {
     fn new(call: &Call) -> Encoder {
         let format = match call.output.format {
             // Events are one line each.
-            crate::negotiate::Format::PrettyJson | crate::negotiate::Format::Yaml => {
-                crate::negotiate::Format::Json
-            }
-            format => format,
+            Format::PrettyJson | Format::Yaml | Format::Json => Format::Json,
+            Format::Protobuf => Format::Protobuf,
         };
         let output = Output { format, ..call.output };
         Encoder {
@@ -291,7 +292,19 @@ impl Encoder {
         }
     }
 
+    fn content_type(&self) -> HeaderValue {
+        HeaderValue::from_static(match self.output.format {
+            Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            _ => "application/json",
+        })
+    }
+
     fn event(&mut self, out: &mut BytesMut, kind: &str, stored: &Bytes, revision: Revision) {
+        if self.output.format == Format::Protobuf {
+            let object = objects::read(&self.kind, stored, revision);
+            out.put_slice(&self.one(kind, &output::shape(&self.kind, self.output, object, false)));
+            return;
+        }
         out.reserve(stored.len() + 96);
         out.put_slice(b"{\"type\":\"");
         out.put_slice(kind.as_bytes());
@@ -331,14 +344,18 @@ impl Encoder {
                 "rows": [],
             }),
         };
-        line("BOOKMARK", &object)
+        self.one("BOOKMARK", &object)
     }
 
     fn error(&self, status: &Status) -> Bytes {
-        line("ERROR", &status.to_value())
+        self.one("ERROR", &status.to_value())
     }
-}
 
-fn line(kind: &str, object: &Value) -> Bytes {
-    respond::write_json(&json!({"type": kind, "object": object}))
+    /// An event that carries an object as it is.
+    fn one(&self, kind: &str, object: &Value) -> Bytes {
+        match (self.output.format, protobuf::encode(object)) {
+            (Format::Protobuf, Some(message)) => protobuf::frame(kind, &message).into(),
+            _ => respond::write_json(&json!({"type": kind, "object": object})),
+        }
+    }
 }

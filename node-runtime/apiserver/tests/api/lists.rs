@@ -94,8 +94,10 @@ async fn shapes_of_answers() {
     assert_eq!(partial["items"][0].get("spec"), None);
     let yaml = get(&format!("{PODS}/a"), "application/yaml").await.ok();
     assert!(yaml.as_str().is_some_and(|text| text.starts_with("apiVersion: v1\nkind: Pod\n")));
-    assert_eq!(get(PODS, "application/vnd.kubernetes.protobuf").await.code, 406);
-    assert_eq!(get(PODS, "application/vnd.kubernetes.protobuf,*/*").await.code, 200);
+    let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+    assert_eq!(get(PODS, table).await.code, 406, "tables have no such form");
+    assert_eq!(get(PODS, "text/plain").await.code, 406);
+    assert_eq!(get(PODS, "text/plain,*/*").await.code, 200);
 }
 
 #[tokio::test]
