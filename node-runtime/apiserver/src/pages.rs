@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::body::{self, Body};
 use crate::core::Core;
 use crate::negotiate::{self, Format};
-use crate::respond;
 use crate::route::{Page, Query};
+use crate::{protobuf, respond};
 
 pub(crate) fn serve(
     core: &Core,
@@ -26,11 +26,10 @@ pub(crate) fn serve(
         Page::Version => Ok(json(&version())),
         Page::Metrics => Ok(metrics(core)),
         Page::OpenApiV2 => {
-            if !takes_json(headers) {
-                return Err(Status::not_acceptable(&["application/json"]));
-            }
+            let media_type = openapi_v2_type(headers)?;
             let etag = format!("\"{}\"", openapi::hash("v2"));
-            Ok(tagged(headers, &etag, "application/json", || openapi::v2([])))
+            let json = || openapi::v2([]);
+            Ok(tagged(headers, &etag, media_type, || openapi_v2(media_type, json())))
         }
         Page::OpenApiV3 { group_version: None } => {
             let entries = openapi::v3_entries();
@@ -172,11 +171,32 @@ fn tagged(
     response
 }
 
-/// Old clients ask for the second version in protobuf only, which is not written here.
-fn takes_json(headers: &HeaderMap) -> bool {
+/// JSON or protobuf, as the client prefers.
+fn openapi_v2_type(headers: &HeaderMap) -> Result<&'static str, Status> {
+    const JSON: &str = "application/json";
     let clauses = negotiate::clauses(headers);
-    let json = |kind: &str| matches!(kind, "application/json" | "application/*" | "*/*");
-    clauses.is_empty() || clauses.iter().any(|clause| json(clause.media_type))
+    if clauses.is_empty() {
+        return Ok(JSON);
+    }
+    let known = |media_type: &str| match media_type {
+        JSON | "application/*" | "*/*" => Some(JSON),
+        // The second name is from before the first was found to be no valid media type.
+        protobuf::OPENAPI_V2 | "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" => {
+            Some(protobuf::OPENAPI_V2)
+        }
+        _ => None,
+    };
+    let found = clauses.iter().find_map(|clause| known(clause.media_type));
+    found.ok_or_else(|| Status::not_acceptable(&[JSON, protobuf::OPENAPI_V2]))
+}
+
+fn openapi_v2(media_type: &str, json: Bytes) -> Bytes {
+    if media_type != protobuf::OPENAPI_V2 {
+        return json;
+    }
+    serde_json::from_slice(&json)
+        .map(|document| protobuf::openapi_v2(&document).into())
+        .unwrap_or(json)
 }
 
 /// The document of one group version, `api/v1` or `apis/apps/v1`.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::MAGIC;
 use super::choice::{Choice, choice};
+use super::wire::{bytes, double, integer, nested, whole};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -170,8 +171,7 @@ impl Writer<'_> {
                 integer(out, number, whole(value));
             }
             (FieldType::Double, Value::Number(one)) => {
-                key(out, number, 1);
-                out.extend_from_slice(&one.as_f64().unwrap_or_default().to_le_bytes());
+                double(out, number, one.as_f64().unwrap_or_default());
             }
             (FieldType::Bytes, Value::String(text)) => {
                 bytes(out, number, &STANDARD.decode(text).unwrap_or_default());
@@ -229,44 +229,6 @@ impl Writer<'_> {
             _ => {}
         }
     }
-}
-
-/// A number without fraction, as the 64 bits of its two's complement.
-fn whole(value: &Value) -> u64 {
-    value.as_i64().map_or_else(|| value.as_u64().unwrap_or_default(), i64::cast_unsigned)
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn key(out: &mut Vec<u8>, number: u16, wire: u64) {
-    varint(out, u64::from(number) << 3 | wire);
-}
-
-fn integer(out: &mut Vec<u8>, number: u16, value: u64) {
-    key(out, number, 0);
-    varint(out, value);
-}
-
-fn bytes(out: &mut Vec<u8>, number: u16, payload: &[u8]) {
-    key(out, number, 2);
-    varint(out, payload.len() as u64);
-    out.extend_from_slice(payload);
-}
-
-/// A field whose content `write` appends; its length is put before it afterwards.
-fn nested(out: &mut Vec<u8>, number: u16, write: impl FnOnce(&mut Vec<u8>)) {
-    key(out, number, 2);
-    let start = out.len();
-    write(out);
-    let mut length = Vec::with_capacity(5);
-    varint(&mut length, (out.len() - start) as u64);
-    out.splice(start..start, length);
 }
 
 #[cfg(test)]
