@@ -1,0 +1,373 @@
+//! Server-side apply, and who owns which fields of an object (`metadata.managedFields`).
+//!
+//! Every write goes through here once: an apply through [`apply()`], which merges a configuration
+//! into the object; all others through [`track`], which compares what was with what comes. Both
+//! come before defaulting is over, admission and validation: what those change, nobody owns.
+//! [`settle`] at the end of a write keeps one that changed nothing from being a change.
+//!
+//! How to read the parts: [`Shape`](shape::Shape) (what is owned in parts) → [`walk`] (the fields of
+//! a value) → [`compare`](mod@compare) and [`merge`] → [`owners`] (how ownership moves).
+
+mod blank;
+mod check;
+mod compare;
+mod conflict;
+mod element;
+mod fields;
+mod last_applied;
+mod managers;
+mod merge;
+mod owners;
+mod reset;
+pub mod scale;
+mod set;
+mod shape;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::sync::{Arc, LazyLock};
+
+use minik_meta::{GroupVersion, Reason, Status, object};
+use serde_json::Value;
+
+use crate::kinds::kinds;
+use crate::resource::Resource;
+use crate::schema::SchemaRef;
+use managers::{Managed, ManagerId, Operation};
+use owners::{Refused, Rules, Typed};
+use reset::Reset;
+use set::FieldSet;
+
+pub use managers::UPDATE_MANAGERS_MAX;
+
+/// Longest name of a manager, in bytes.
+pub const MANAGER_BYTES_MAX: usize = 128;
+
+/// Who stands for all that was written before the first apply, where nobody kept count.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
+/// A write, as far as ownership goes.
+#[derive(Clone, Copy)]
+pub struct Write<'a> {
+    /// The kind that is written, in the version of the request.
+    pub resource: &'a Resource,
+    /// The subresource it is written through; empty for the object itself.
+    pub subresource: &'a str,
+    /// Name of the manager; empty if unknown.
+    pub manager: &'a str,
+    /// The time to note, RFC 3339 with seconds.
+    pub now: &'a str,
+    /// The versions the kind is served in.
+    pub versions: &'a dyn Versions,
+}
+
+/// What an object looks like in other versions of its kind: owners speak of the version they
+/// wrote in.
+pub trait Versions {
+    /// The object, which says its own version, in another one (`apps/v1`), and the schema of that.
+    /// Nothing where the kind is not served in it.
+    ///
+    /// # Errors
+    /// Why it cannot be converted.
+    fn convert(&self, object: &Value, version: &str) -> Option<Result<(Value, SchemaRef), Status>>;
+}
+
+/// The versions of the built-in kinds.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltInVersions;
+
+impl Versions for BuiltInVersions {
+    fn convert(&self, object: &Value, version: &str) -> Option<Result<(Value, SchemaRef), Status>> {
+        let kind = object::text(object, &["kind"]);
+        let find = |version: &str| {
+            let version = GroupVersion::parse(version)?;
+            let (group, version) = (&version.group, &version.version);
+            kinds().by_kind(group, version, kind).or_else(|| kinds().body(group, version, kind))
+        };
+        let (from, to) = (find(object::text(object, &["apiVersion"]))?, find(version)?);
+        let mut converted = object.clone();
+        let result = crate::convert::convert(&mut converted, from, to);
+        Some(result.map(|()| (converted, to.schema.clone())))
+    }
+}
+
+/// Fields nobody ever owns: the server's, and those that say which object it is.
+fn untracked() -> &'static FieldSet {
+    static SET: LazyLock<FieldSet> = LazyLock::new(|| {
+        FieldSet::of(&[
+            &["apiVersion"],
+            &["kind"],
+            &["metadata"],
+            &["metadata", "name"],
+            &["metadata", "namespace"],
+            &["metadata", "creationTimestamp"],
+            &["metadata", "selfLink"],
+            &["metadata", "uid"],
+            &["metadata", "clusterName"],
+            &["metadata", "generation"],
+            &["metadata", "managedFields"],
+            &["metadata", "resourceVersion"],
+        ])
+    });
+    &SET
+}
+
+/// Notes in `new` that the writer made it of `live`; a create is made of nothing. Both are
+/// complete objects with their defaults. Never fails: what cannot be told stays as it was.
+///
+/// A client may hand in other managed fields itself: an empty list, or one with an empty entry,
+/// clears them. Those that cannot be read, and all of them on subresources, are ignored.
+pub fn track(write: &Write<'_>, live: Option<&Value>, new: &mut Value) {
+    let given = object::metadata_mut(new).shift_remove("managedFields");
+    let known = live.map_or(&[][..], entries);
+    let mut managed = Source::of(write, given, known);
+    let blank;
+    let old = match live {
+        Some(live) => live,
+        None => {
+            blank = blank::blank(write.resource, is_built_in(write.resource));
+            &blank
+        }
+    };
+    let shape = shape::Shape::root(&write.resource.schema);
+    let difference = compare::compare(shape, old, new).map(|set| set.difference(untracked()));
+    if difference.is_empty()
+        && let Source::Kept(entries) = &managed
+    {
+        put_entries(new, entries.to_vec());
+        return;
+    }
+    let owners = managed.owners();
+    // Of an object that nobody kept count of, nobody starts to with an update.
+    if owners.0.is_empty() && live.is_some() {
+        return;
+    }
+    let own = ManagerId::new(
+        write.manager,
+        Operation::Update,
+        &write.resource.api_version(),
+        write.subresource,
+    );
+    let reset = Reset::of(write.resource, write.subresource);
+    let rules = Rules { versions: write.versions, reset: &reset, now: write.now };
+    let pair = (typed(write, Cow::Borrowed(old)), typed(write, Cow::Borrowed(new)));
+    let mut owners = owners.clone();
+    match rules.update(&pair.0, &pair.1, difference, &mut owners, own) {
+        Ok(()) => {
+            owners.cap();
+            owners.write(new);
+        }
+        Err(_) => put_entries(new, known.to_vec()),
+    }
+}
+
+/// Where the owners before a write come from.
+enum Source<'e> {
+    /// From the object as it is stored, not read yet.
+    Kept(&'e [Value]),
+    /// From the client, or read.
+    Read(Managed),
+}
+
+impl<'e> Source<'e> {
+    fn of(write: &Write<'_>, given: Option<Value>, known: &'e [Value]) -> Self {
+        let Some(Value::Array(given)) = given.filter(|_| write.subresource.is_empty()) else {
+            return Self::Kept(known);
+        };
+        let is_reset = match given.as_slice() {
+            [] => true,
+            [one] => one.as_object().is_none_or(serde_json::Map::is_empty),
+            _ => false,
+        };
+        if is_reset {
+            return Self::Read(Managed::default());
+        }
+        if given.as_slice() == known {
+            return Self::Kept(known);
+        }
+        match Managed::read(&given) {
+            Ok(managed) if !managed.0.is_empty() => Self::Read(managed),
+            _ => Self::Kept(known),
+        }
+    }
+
+    fn owners(&mut self) -> &Managed {
+        if let Self::Kept(entries) = self {
+            *self = Self::Read(Managed::read(entries).unwrap_or_default());
+        }
+        match self {
+            Self::Read(managed) => managed,
+            Self::Kept(_) => unreachable!("just read"),
+        }
+    }
+}
+
+/// Merges `config` into `live`, an object with its defaults or nothing yet. Returns the object with
+/// its new owners, not defaulted again; nulls of the configuration are still in it.
+///
+/// # Errors
+/// 409 naming managers and fields where others own what it changes, unless `force`; 400 and 500
+/// (as upstream) where the configuration is not of this kind or does not fit its schema.
+pub fn apply(
+    write: &Write<'_>,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> Result<Value, Status> {
+    let version = write.resource.api_version();
+    check_kind(write.resource, config)?;
+    let mut managed = Managed::read(live.map_or(&[], entries))
+        .map_err(|why| unknown(format!("failed to decode managed fields: {why}")))?;
+    let blank = blank::blank(write.resource, is_built_in(write.resource));
+    let mut old = live.unwrap_or(&blank).clone();
+    object::metadata_mut(&mut old).shift_remove("managedFields");
+    let reset = Reset::of(write.resource, write.subresource);
+    let rules = Rules { versions: write.versions, reset: &reset, now: write.now };
+    let old = typed(write, Cow::Owned(old));
+    if managed.0.is_empty() {
+        let first =
+            ManagerId::new(BEFORE_FIRST_APPLY, Operation::Update, &version, write.subresource);
+        let nothing = typed(write, Cow::Borrowed(&blank));
+        let difference = compare::compare(nothing.shape(), &nothing.value, &old.value);
+        rules.update(&nothing, &old, difference, &mut managed, first)?;
+    }
+    if object::at(config, &["metadata", "managedFields"]).is_some_and(Value::is_array) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let config = typed(write, Cow::Borrowed(config));
+    config.check(&who(write.resource, &config.value))?;
+    let writer = ManagerId::new(write.manager, Operation::Apply, &version, write.subresource);
+    let attempt = |managed: &mut Managed, force| rules.apply(&old, &config, managed, &writer, force);
+    let before = managed.clone();
+    let outcome = match attempt(&mut managed, force) {
+        Err(Refused::Conflicts(mut conflicts)) if write.manager == last_applied::KUBECTL => {
+            if let Some(allowed) = last_applied::still_applied(&old) {
+                conflicts.retain(|conflict| !conflict.is_in(&allowed));
+            }
+            if conflicts.is_empty() {
+                managed = before;
+                attempt(&mut managed, true)
+            } else {
+                Err(Refused::Conflicts(conflicts))
+            }
+        }
+        other => other,
+    };
+    let new = outcome.map_err(|refused| match refused {
+        Refused::Conflicts(conflicts) => conflict::failure(&conflicts),
+        Refused::Status(status) => status,
+    })?;
+    let mut new = new.unwrap_or_else(|| old.value.clone().into_owned());
+    if write.manager == last_applied::KUBECTL {
+        last_applied::renew(&mut new, &config.value);
+    }
+    managed.write(&mut new);
+    Ok(new)
+}
+
+/// Gives `new` the managed fields of `old` where nothing but their times differs: then the write
+/// changes nothing. Resource versions do not count.
+pub fn settle(old: &Value, new: &mut Value) {
+    let (before, after) = (entries(old), entries(new));
+    if before == after || before.len() != after.len() {
+        return;
+    }
+    let is_same = before.iter().zip(after).all(|(a, b)| {
+        let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
+        let counted = |key: &&String| *key != "time";
+        a.keys().filter(counted).count() == b.keys().filter(counted).count()
+            && a.iter().filter(|(key, _)| counted(key)).all(|(key, value)| b.get(key) == Some(value))
+    });
+    if is_same && same_object(old, new) {
+        put_entries(new, before.to_vec());
+    }
+}
+
+/// Whether two objects are the same but for managed fields and resource version.
+fn same_object(a: &Value, b: &Value) -> bool {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
+    let counted = |key: &&String| !matches!(key.as_str(), "managedFields" | "resourceVersion");
+    let same_metadata = |a: &Value, b: &Value| {
+        let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
+        a.keys().filter(counted).count() == b.keys().filter(counted).count()
+            && a.iter().filter(|(key, _)| counted(key)).all(|(key, value)| b.get(key) == Some(value))
+    };
+    a.len() == b.len()
+        && a.iter().all(|(key, value)| match (key.as_str(), b.get(key)) {
+            (_, None) => false,
+            ("metadata", Some(other)) => same_metadata(value, other),
+            (_, Some(other)) => value == other,
+        })
+}
+
+fn typed<'v>(write: &Write<'_>, value: Cow<'v, Value>) -> Typed<'v> {
+    let schema = write.resource.schema.clone();
+    Typed { value, schema, version: write.resource.api_version() }
+}
+
+fn is_built_in(resource: &Resource) -> bool {
+    Arc::ptr_eq(resource.schema.schema(), kinds().schema())
+}
+
+fn entries(object: &Value) -> &[Value] {
+    object::list(object, &["metadata", "managedFields"])
+}
+
+fn put_entries(object: &mut Value, entries: Vec<Value>) {
+    let metadata = object::metadata_mut(object);
+    match entries.is_empty() {
+        true => metadata.shift_remove("managedFields"),
+        false => metadata.insert("managedFields".to_owned(), Value::Array(entries)),
+    };
+}
+
+/// The owners an object names; none where they cannot be read.
+fn written(object: &Value) -> Managed {
+    Managed::read(entries(object)).unwrap_or_default()
+}
+
+/// `apps/v1, Kind=Deployment`
+fn kind_text(group: &str, version: &str, kind: &str) -> String {
+    format!("{group}/{version}, Kind={kind}")
+}
+
+/// How upstream names a configuration: `default/web; apps/v1, Kind=Deployment`.
+fn who(resource: &Resource, config: &Value) -> String {
+    let kind = kind_text(&resource.group, &resource.version, &resource.kind);
+    format!("{}/{}; {kind}", object::namespace(config), object::name(config))
+}
+
+fn check_kind(resource: &Resource, config: &Value) -> Result<(), Status> {
+    let (given, kind) =
+        (object::text(config, &["apiVersion"]), object::text(config, &["kind"]));
+    if given == resource.api_version() && kind == resource.kind {
+        return Ok(());
+    }
+    let version = GroupVersion::parse(given).unwrap_or_default();
+    let given = kind_text(&version.group, &version.version, kind);
+    Err(Status::bad_request(format!("invalid object type: {given}")))
+}
+
+/// 500 without a reason, as upstream answers where it did not think of one.
+fn unknown(message: String) -> Status {
+    Status::new(Reason::Unknown, message)
+}
+
+/// Whether two values are the same: numbers by what they are worth, objects in any order.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => element::compare_numbers(a, b) == Ordering::Equal,
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+        }
+        (a, b) => a == b,
+    }
+}
