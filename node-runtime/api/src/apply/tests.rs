@@ -171,7 +171,8 @@ impl World {
         let live = self.live.as_ref();
         let mut new = match verb {
             "applies" | "forces" => {
-                let config = self.complete(body);
+                let mut config = self.complete(body);
+                object::metadata_mut(&mut config).shift_remove("uid");
                 apply(&write, live, &config, verb == "forces")?
             }
             "patches" => {
@@ -191,8 +192,9 @@ impl World {
         if matches!(verb, "patches" | "replaces") {
             track(&write, live, &mut new);
         }
-        if let Some(live) = live {
-            settle(live, &mut new);
+        match live {
+            Some(live) => settle(live, &mut new),
+            None => object::metadata_mut(&mut new).insert("uid".into(), "u".into()).map_or((), drop),
         }
         self.live = Some(new);
         Ok(())
