@@ -1,7 +1,7 @@
 //! Patches: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch.
 //!
 //! Each changes a value in place. The result still has to go through [`crate::conform`],
-//! [`crate::default()`] and validation. Server-side apply is not here.
+//! [`crate::default()`] and validation. Server-side apply is [`crate::apply`].
 
 pub mod json;
 pub mod merge;

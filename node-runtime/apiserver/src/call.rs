@@ -9,9 +9,9 @@ use crate::body::Body;
 use crate::core::Core;
 use crate::kinds::Kind;
 use crate::negotiate::{Answer, Output, negotiate};
-use crate::protobuf;
 use crate::route::{Query, Target, Verb};
 use crate::user::User;
+use crate::{owners, protobuf};
 
 /// A request that was authorized and whose resource exists.
 pub(crate) struct Call {
@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) output: Output,
     pub(crate) dry_run: bool,
+    /// Who becomes the owner of what is written.
+    pub(crate) manager: String,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -47,8 +49,14 @@ impl Call {
             }
         };
         let dry_run = dry_run(query.all("dryRun"))?;
+        let manager = match verb {
+            Verb::Create | Verb::Update | Verb::Patch => {
+                owners::manager(verb, &query, request.headers())?
+            }
+            _ => String::new(),
+        };
         let warnings = Mutex::default();
-        Ok(Call { core, user, verb, kind, target, query, output, dry_run, warnings })
+        Ok(Call { core, user, verb, kind, target, query, output, dry_run, manager, warnings })
     }
 
     /// Group and plural, for failures.
@@ -95,6 +103,7 @@ impl Call {
             query: self.query.clone(),
             output: self.output,
             dry_run: self.dry_run,
+            manager: self.manager.clone(),
             warnings: Mutex::default(),
         })
     }

@@ -4,20 +4,24 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
 use minik_api::decode::{self, ContentType, FieldValidation};
-use minik_api::{Resource, patch};
-use minik_meta::Status;
+use minik_api::{Resource, apply, patch};
+use minik_meta::{FieldError, Path, Status, object};
 use serde_json::Value;
 
 use crate::body::{self, Body, ReadError};
 use crate::call::Call;
+use crate::owners::{Owners, Writer, invalid_options};
 use crate::protobuf;
+use crate::route::Verb;
 
 const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 const PATCH_TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    APPLY_TYPE,
 ];
+const APPLY_TYPE: &str = "application/apply-patch+yaml";
 
 /// The bytes of the body, within the limit.
 pub(crate) async fn bytes(request: Request<Body>) -> Result<Bytes, Status> {
@@ -110,38 +114,94 @@ pub(crate) enum Patch {
     Merge(Value),
     /// Kubernetes' own: lists are merged by key.
     Strategic(Value),
+    /// Server-side apply of a configuration, which may take fields from others if forced.
+    Apply { config: Value, force: bool },
 }
 
 /// The body as a patch.
-pub(crate) async fn patch(request: Request<Body>) -> Result<Patch, Status> {
+pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Patch, Status> {
     let media_type = media_type(request.headers()).to_owned();
     let make: fn(Value) -> Patch = match media_type.as_str() {
         "application/json-patch+json" => Patch::Json,
         "application/merge-patch+json" => Patch::Merge,
         "application/strategic-merge-patch+json" => Patch::Strategic,
-        "application/apply-patch+yaml" | "application/apply-patch+cbor" => {
-            let mut status = Status::unsupported_media_type(PATCH_TYPES);
-            status.message = format!("server-side apply is not served yet: {}", status.message);
-            return Err(status);
-        }
+        APPLY_TYPE => return applied(call, request).await,
         _ => return Err(Status::unsupported_media_type(PATCH_TYPES)),
     };
+    if call.query.get("force").is_some() {
+        let why = "may not be specified for non-apply patch";
+        let error = FieldError::forbidden(&Path::new("force"), why);
+        return Err(invalid_options(Verb::Patch, &[error]));
+    }
     let bytes = bytes(request).await?;
     let (value, _) = decode::decode_any(&bytes, ContentType::Json)?;
     Ok(make(value))
 }
 
+/// The body as a configuration to apply.
+async fn applied(call: &Call, request: Request<Body>) -> Result<Patch, Status> {
+    if call.query.non_empty("fieldManager").is_none() {
+        let why = "is required for apply patch";
+        let error = FieldError::required(&Path::new("fieldManager"), why);
+        return Err(invalid_options(Verb::Patch, &[error]));
+    }
+    let validation = validation(call)?;
+    let bytes = bytes(request).await?;
+    let (config, duplicates) = decode::decode_any(&bytes, ContentType::Yaml).map_err(|status| {
+        let why = status.message.trim_start_matches("error decoding patch: ");
+        Status::bad_request(format!("error decoding YAML: {why}"))
+    })?;
+    match validation {
+        FieldValidation::Strict if !duplicates.is_empty() => {
+            let why = duplicates.join(", ");
+            return Err(Status::bad_request(format!("error strict decoding YAML: {why}")));
+        }
+        FieldValidation::Warn => duplicates.into_iter().for_each(|text| call.warn(text)),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    Ok(Patch::Apply { config, force: call.query.flag("force") })
+}
+
 impl Patch {
-    /// Applies the patch to `current`; the result is not checked against the kind yet.
-    pub(crate) fn apply(&self, resource: &Resource, current: &Value) -> Result<Value, Status> {
-        let mut changed = current.clone();
+    /// What it makes of `current`, an object of `resource`, or of nothing, which only an apply
+    /// can. The result is not checked against the kind yet.
+    pub(crate) fn apply(
+        &self,
+        call: &Call,
+        resource: &Resource,
+        current: Option<&Value>,
+    ) -> Result<Value, Status> {
+        let mut changed = current.cloned().unwrap_or_default();
         match self {
             Patch::Json(operations) => patch::json::apply(&mut changed, operations)?,
             Patch::Merge(changes) => patch::merge::apply(&mut changed, changes),
             Patch::Strategic(changes) => {
                 patch::strategic::apply(&resource.schema, &mut changed, changes)?;
             }
+            Patch::Apply { config, force } => {
+                let writer = Writer::new(call);
+                changed = apply::apply(&writer.write(resource), current, config, *force)?;
+                // Nulls of the configuration.
+                decode::conform(resource, &mut changed, FieldValidation::Ignore)?;
+            }
         }
         Ok(changed)
+    }
+
+    /// Where the owners of the result come from.
+    pub(crate) fn owners(&self) -> Owners {
+        match self {
+            Patch::Json(_) | Patch::Merge(_) | Patch::Strategic(_) => Owners::Track,
+            Patch::Apply { .. } => Owners::AsGiven,
+        }
+    }
+
+    /// Takes over the owners that an apply gave to `given`, where only parts of that are taken.
+    pub(crate) fn keep_owners(&self, given: &Value, changed: &mut Value) {
+        if let (Patch::Apply { .. }, Some(entries)) =
+            (self, object::at(given, &["metadata", "managedFields"]))
+        {
+            object::set(changed, &["metadata", "managedFields"], entries.clone());
+        }
     }
 }

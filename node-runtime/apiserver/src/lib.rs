@@ -28,6 +28,7 @@ mod metrics;
 mod negotiate;
 mod objects;
 mod output;
+mod owners;
 mod pages;
 mod pipeline;
 mod protobuf;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use minik_meta::{Status, names};
 use tracing::{debug, error};
@@ -17,7 +18,7 @@ use crate::core::Core;
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
-use crate::{pages, protobuf, respond, verbs};
+use crate::{owners, pages, protobuf, respond, verbs};
 
 /// How long a request that is no watch and no stream may take.
 const REQUEST_MAX: Duration = Duration::from_secs(60);
@@ -37,8 +38,14 @@ pub(crate) enum Caller {
 pub(crate) async fn handle(
     core: Arc<Core>,
     caller: Caller,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Response<Body> {
+    if let Caller::InProcess(user) = &caller
+        && !request.headers().contains_key(USER_AGENT)
+        && let Ok(agent) = HeaderValue::from_str(owners::agent_of(user))
+    {
+        request.headers_mut().insert(USER_AGENT, agent);
+    }
     let started = Instant::now();
     let audit_id = audit_id(request.headers());
     let headers = request.headers().clone();
@@ -123,6 +130,12 @@ fn authorize(
         decide(core, user, &wish(Verb::Create.as_str(), target, &name))?;
     }
     Ok(())
+}
+
+/// Whether the one who writes an object that is not there may create it.
+pub(crate) fn may_create(call: &Call) -> Result<(), Status> {
+    let wish = wish(Verb::Create.as_str(), &call.target, &call.target.name);
+    decide(&call.core, &call.user, &wish)
 }
 
 fn decide(core: &Core, user: &User, wish: &Wish<'_>) -> Result<(), Status> {

@@ -10,6 +10,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::input::{self, Patch};
 use crate::output;
+use crate::owners::Owners;
 use crate::route::Verb;
 use crate::verbs::get;
 use crate::verbs::write::{self, Change, Part};
@@ -19,10 +20,10 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
         return get::get(call);
     }
     let wanted = match call.verb {
-        Verb::Patch => Wanted::Patch(input::patch(request).await?),
+        Verb::Patch => Wanted::Patch(input::patch(call, request).await?),
         _ => Wanted::Whole(input::object(call, &call.kind, request).await?),
     };
-    let changed = write::modify(call, Part::Other, change(call, &wanted)).await?;
+    let changed = write::modify(call, Part::Other, wanted.owners(), change(call, &wanted)).await?;
     Ok(output::one(call, StatusCode::OK, changed))
 }
 
@@ -75,13 +76,26 @@ enum Wanted {
     Whole(Value),
 }
 
+impl Wanted {
+    fn owners(&self) -> Owners {
+        match self {
+            Wanted::Patch(patch) => patch.owners(),
+            Wanted::Whole(_) => Owners::Track,
+        }
+    }
+}
+
 fn change<'a>(call: &'a Call, wanted: &'a Wanted) -> Change<'a> {
     Box::new(move |current| {
         may_approve(call, current)?;
         let given = match wanted {
-            Wanted::Patch(patch) => patch.apply(&call.kind, current)?,
+            Wanted::Patch(patch) => patch.apply(call, &call.kind, Some(current))?,
             Wanted::Whole(object) => object.clone(),
         };
-        Ok(approved(current, &given))
+        let mut changed = approved(current, &given);
+        if let Wanted::Patch(patch) = wanted {
+            patch.keep_owners(&given, &mut changed);
+        }
+        Ok(changed)
     })
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::owners::Owners;
 use crate::route::{Target, Verb};
 use crate::verbs::write::{self, Change, Part};
 use crate::{input, respond};
@@ -50,7 +51,7 @@ async fn assign(call: &Call, binding: &Value) -> Result<Response<Body>, Status> 
     if node.is_empty() || !matches!(kind, "" | "Node") {
         return Err(Status::bad_request("target must be a Node with a name"));
     }
-    write::modify(call, Part::Other, change(call, node, binding)).await?;
+    write::modify(call, Part::Other, Owners::AsGiven, change(call, node, binding)).await?;
     let success = Status::success(None);
     Ok(respond::value(StatusCode::CREATED, call.output.format, &success))
 }

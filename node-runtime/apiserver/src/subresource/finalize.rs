@@ -5,6 +5,7 @@ use minik_meta::{Status, object};
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::owners::Owners;
 use crate::verbs::write::{self, Part};
 use crate::{input, output};
 
@@ -19,6 +20,7 @@ pub(super) async fn finalize(
     let changed = write::modify(
         call,
         Part::Other,
+        Owners::Track,
         Box::new(|current| {
             let mut changed = current.clone();
             object::set(&mut changed, &["spec", "finalizers"], finalizers.clone());

@@ -8,17 +8,18 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::input::{self, Patch};
 use crate::output;
+use crate::owners::Owners;
 use crate::route::Verb;
 use crate::verbs::get;
 use crate::verbs::write::{self, Change, Part};
 
 pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let wanted = match call.verb {
-        Verb::Patch => Wanted::Patch(input::patch(request).await?),
+        Verb::Patch => Wanted::Patch(input::patch(call, request).await?),
         Verb::Update => Wanted::Whole(input::object(call, &call.kind, request).await?),
         _ => return get::get(call),
     };
-    let changed = write::modify(call, Part::Other, change(call, &wanted)).await?;
+    let changed = write::modify(call, Part::Other, wanted.owners(), change(call, &wanted)).await?;
     Ok(output::one(call, StatusCode::OK, changed))
 }
 
@@ -28,11 +29,18 @@ enum Wanted {
 }
 
 impl Wanted {
+    fn owners(&self) -> Owners {
+        match self {
+            Wanted::Patch(patch) => patch.owners(),
+            Wanted::Whole(_) => Owners::Track,
+        }
+    }
+
     fn on(&self, call: &Call, current: &Value) -> Result<Value, Status> {
         match self {
             Wanted::Whole(object) => Ok(object.clone()),
             Wanted::Patch(patch) => {
-                let mut given = patch.apply(&call.kind, current)?;
+                let mut given = patch.apply(call, &call.kind, Some(current))?;
                 let validation = input::validation(call)?;
                 minik_api::decode::conform(&call.kind, &mut given, validation)?;
                 Ok(given)
@@ -86,6 +94,9 @@ fn change<'a>(call: &'a Call, wanted: &'a Wanted) -> Change<'a> {
         match call.target.subresource.as_str() {
             "resize" => take_resources(&mut changed, &given),
             _ => take_ephemeral(call, &mut changed, &given)?,
+        }
+        if let Wanted::Patch(patch) = wanted {
+            patch.keep_owners(&given, &mut changed);
         }
         let version = object::resource_version(&given).to_owned();
         object::set(&mut changed, &["metadata", "resourceVersion"], version);

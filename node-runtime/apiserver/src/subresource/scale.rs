@@ -1,13 +1,14 @@
 //! The number of replicas of anything that has one, in one shape for all kinds.
 
 use http::{Request, Response, StatusCode};
-use minik_api::{Resource, scale};
+use minik_api::{Resource, apply, scale};
 use minik_meta::{Status, object};
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::input::{self, Patch};
+use crate::owners::{Owners, Writer};
 use crate::route::Verb;
 use crate::verbs::write::{self, Change, Part};
 use crate::{objects, respond};
@@ -18,13 +19,13 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     let object = match call.verb {
         Verb::Update => {
             let wanted = input::object(call, &kind, request).await?;
-            let change = rescaled(call, Box::new(move |_| Ok(wanted.clone())));
-            write::modify(call, Part::Main, change).await?
+            let change = rescaled(call, replaced(call, &kind, wanted));
+            write::modify(call, Part::Main, Owners::AsGiven, change).await?
         }
         Verb::Patch => {
-            let patch = input::patch(request).await?;
+            let patch = input::patch(call, request).await?;
             let change = rescaled(call, patched(call, &kind, &patch));
-            write::modify(call, Part::Main, change).await?
+            write::modify(call, Part::Main, Owners::AsGiven, change).await?
         }
         _ => {
             let key = objects::key(&call.kind, &call.target.namespace, &call.target.name);
@@ -38,11 +39,23 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     Ok(respond::value(StatusCode::OK, call.output.format, &scale))
 }
 
-/// The scale that a patch makes of the current one.
+/// The scale that the client sent, and who owns it then.
+fn replaced<'a>(call: &'a Call, kind: &'a Resource, wanted: Value) -> Change<'a> {
+    Box::new(move |current| {
+        let mut wanted = wanted.clone();
+        apply::track(&Writer::new(call).write(kind), Some(current), &mut wanted);
+        Ok(wanted)
+    })
+}
+
+/// The scale that a patch makes of the current one, and who owns it then.
 fn patched<'a>(call: &'a Call, kind: &'a Resource, patch: &'a Patch) -> Change<'a> {
     Box::new(move |current| {
-        let mut wanted = patch.apply(kind, current)?;
+        let mut wanted = patch.apply(call, kind, Some(current))?;
         minik_api::conform(kind, &mut wanted, input::validation(call)?)?;
+        if patch.owners() == Owners::Track {
+            apply::track(&Writer::new(call).write(kind), Some(current), &mut wanted);
+        }
         Ok(wanted)
     })
 }
@@ -50,9 +63,12 @@ fn patched<'a>(call: &'a Call, kind: &'a Resource, patch: &'a Patch) -> Change<'
 /// The object with the replicas of the scale that `wanted` makes of the current one.
 fn rescaled<'a>(call: &'a Call, wanted: Change<'a>) -> Change<'a> {
     Box::new(move |current: &Value| {
-        let wanted = wanted(&scale::read(&call.kind, current)?)?;
+        let mut scale = scale::read(&call.kind, current)?;
+        apply::scale::lend(&call.kind, current, &mut scale);
+        let wanted = wanted(&scale)?;
         let mut changed = current.clone();
         scale::write(&call.kind, &mut changed, &wanted)?;
+        apply::scale::take_back(&call.kind, &mut changed, &wanted);
         let version = object::resource_version(&wanted).to_owned();
         object::set(&mut changed, &["metadata", "resourceVersion"], version);
         Ok(changed)

@@ -5,6 +5,7 @@ use minik_meta::Status;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::owners::Owners;
 use crate::route::Verb;
 use crate::verbs::write::{self, Part};
 use crate::verbs::{get, patch};
@@ -17,7 +18,8 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
             let mut object = input::object(call, &call.kind, request).await?;
             write::place(call, &mut object)?;
             let updated =
-                write::modify(call, Part::Status, Box::new(|_| Ok(object.clone()))).await?;
+                write::modify(call, Part::Status, Owners::Track, Box::new(|_| Ok(object.clone())))
+                    .await?;
             Ok(output::one(call, StatusCode::OK, updated))
         }
         _ => get::get(call),

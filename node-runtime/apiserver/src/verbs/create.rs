@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::owners::Owners;
 use crate::verbs::write;
 use crate::{input, output};
 
@@ -29,16 +30,16 @@ pub(crate) async fn create_object(call: &Call, mut object: Value) -> Result<Valu
     write::place(call, &mut object)?;
     let base = object::text(&object, &["metadata", "generateName"]).to_owned();
     if !object::name(&object).is_empty() || base.is_empty() {
-        return write::create(call, object).await;
+        return write::create(call, Owners::Track, object).await;
     }
     for _ in 1..NAME_TRIES_MAX {
         let mut named = object.clone();
         object::set(&mut named, &["metadata", "name"], names::generate_name(&base));
-        match write::create(call, named).await {
+        match write::create(call, Owners::Track, named).await {
             Err(status) if status.reason == Reason::AlreadyExists => {}
             result => return result,
         }
     }
     object::set(&mut object, &["metadata", "name"], names::generate_name(&base));
-    write::create(call, object).await
+    write::create(call, Owners::Track, object).await
 }

@@ -1,14 +1,19 @@
-//! Changes parts of an object.
+//! Changes parts of an object; an apply makes it, too.
 
 use http::{Request, Response, StatusCode};
 use minik_api::{FieldValidation, decode};
-use minik_meta::{Status, object};
+use minik_meta::{Reason, Status, object};
+use serde_json::Value;
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::input::{self, Patch};
-use crate::output;
+use crate::owners::Owners;
 use crate::verbs::write::{self, Change, Part};
+use crate::{objects, output, pipeline};
+
+/// How often an apply goes from changing to creating and back when others delete and create.
+const TRIES_MAX: usize = 4;
 
 pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     patch_part(call, request, Part::Main).await
@@ -21,15 +26,54 @@ pub(crate) async fn patch_part(
     request: Request<Body>,
     part: Part,
 ) -> Result<Response<Body>, Status> {
-    let patch = input::patch(request).await?;
+    let patch = input::patch(call, request).await?;
     let validation = input::validation(call)?;
-    let patched = write::modify(call, part, change(call, &patch, validation)).await?;
-    Ok(output::one(call, StatusCode::OK, patched))
+    let modified = async || {
+        let change = change(call, &patch, validation);
+        write::modify(call, part, patch.owners(), change).await
+    };
+    if part == Part::Main && matches!(patch, Patch::Apply { .. }) {
+        for _ in 0..TRIES_MAX {
+            if exists(call) {
+                match modified().await {
+                    Err(status) if status.reason == Reason::NotFound && !exists(call) => {}
+                    result => return Ok(output::one(call, StatusCode::OK, result?)),
+                }
+            }
+            match create_applied(call, &patch).await {
+                Err(status) if status.reason == Reason::AlreadyExists => {}
+                result => return Ok(output::one(call, StatusCode::CREATED, result?)),
+            }
+        }
+    }
+    Ok(output::one(call, StatusCode::OK, modified().await?))
+}
+
+fn exists(call: &Call) -> bool {
+    let key = objects::key(&call.kind, &call.target.namespace, &call.target.name);
+    call.core.store.get(&key).is_some()
+}
+
+/// Creates the object that an apply is the first to speak of.
+async fn create_applied(call: &Call, patch: &Patch) -> Result<Value, Status> {
+    let mut object = patch.apply(call, &call.kind, None)?;
+    let uid = object::uid(&object);
+    if !uid.is_empty() {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was \
+             found"
+        );
+        return Err(Status::conflict(&call.resource(), &call.target.name, why));
+    }
+    write::place(call, &mut object)?;
+    object::remove(&mut object, &["metadata", "resourceVersion"]);
+    pipeline::may_create(call)?;
+    write::create(call, Owners::AsGiven, object).await
 }
 
 fn change<'a>(call: &'a Call, patch: &'a Patch, validation: FieldValidation) -> Change<'a> {
     Box::new(move |current| {
-        let mut changed = patch.apply(&call.kind, current)?;
+        let mut changed = patch.apply(call, &call.kind, Some(current))?;
         let warnings = decode::conform(&call.kind, &mut changed, validation)?;
         warnings.into_iter().for_each(|text| call.warn(text));
         write::place(call, &mut changed)?;

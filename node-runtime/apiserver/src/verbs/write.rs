@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use minik_api::{Resource, default, strategy};
+use minik_api::{Resource, apply, default, strategy};
 use minik_meta::{Status, names, object, time};
 use minik_store::{Durability, Expect, Op, Revision, StoreError, Write};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::admission;
 use crate::call::Call;
 use crate::objects;
+use crate::owners::{Owners, Writer};
 
 /// Makes the wanted state of an object from its current one. Pure: it may be called again.
 pub(crate) type Change<'a> = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
@@ -98,7 +99,11 @@ pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
 }
 
 /// Stores a new object; returns it with its resource version.
-pub(crate) async fn create(call: &Call, mut object: Value) -> Result<Value, Status> {
+pub(crate) async fn create(
+    call: &Call,
+    owners: Owners,
+    mut object: Value,
+) -> Result<Value, Status> {
     let kind = &call.kind;
     if !object::resource_version(&object).is_empty() {
         return Err(Status::bad_request(
@@ -106,6 +111,9 @@ pub(crate) async fn create(call: &Call, mut object: Value) -> Result<Value, Stat
         ));
     }
     default(kind, &mut object);
+    if owners == Owners::Track {
+        apply::track(&Writer::new(call).write(&call.kind), None, &mut object);
+    }
     admission::mutate_create(call, &mut object)?;
     stamp_new(&mut object);
     strategy::prepare_create(kind, &mut object);
@@ -140,7 +148,6 @@ fn stamp_new(object: &mut Value) {
     for field in SERVER_METADATA.iter().filter(|field| **field != "generateName") {
         metadata.shift_remove(*field);
     }
-    metadata.shift_remove("managedFields");
     metadata.insert("uid".to_owned(), names::new_uid().into());
     metadata.insert("creationTimestamp".to_owned(), time::now_rfc3339().into());
 }
@@ -149,9 +156,15 @@ fn stamp_new(object: &mut Value) {
 ///
 /// Tried again on the newest state when somebody else was faster, so `change` must be pure. If
 /// the state it returns names another resource version than the current one, that is a conflict.
-pub(crate) async fn modify(call: &Call, part: Part, change: Change<'_>) -> Result<Value, Status> {
+pub(crate) async fn modify(
+    call: &Call,
+    part: Part,
+    owners: Owners,
+    change: Change<'_>,
+) -> Result<Value, Status> {
     let (kind, name) = (&call.kind, call.target.name.as_str());
     let key: Arc<str> = objects::key(kind, &call.target.namespace, name).into();
+    let mut is_too_large = false;
     for _ in 0..TRIES_MAX {
         let entry = call.core.store.get(&key);
         let entry = entry.ok_or_else(|| Status::not_found(&call.resource(), name))?;
@@ -160,12 +173,19 @@ pub(crate) async fn modify(call: &Call, part: Part, change: Change<'_>) -> Resul
         check_preconditions(call, &old, &new)?;
         keep_server_metadata(&old, &mut new);
         default(kind, &mut new);
+        if owners == Owners::Track {
+            apply::track(&Writer::new(call).write(kind), Some(&old), &mut new);
+        }
         admission::mutate_update(call, part, &old, &mut new)?;
         prepare(kind, part, &mut new, &old);
         let lease = admission::allocate(call, Some(&old), &mut new)?;
         validate(kind, part, &new, &old)?;
         admission::check_update(call, part, &old, &new)?;
         object::set(&mut new, &["metadata", "resourceVersion"], entry.modified.to_string());
+        apply::settle(&old, &mut new);
+        if is_too_large {
+            object::remove(&mut new, &["metadata", "managedFields"]);
+        }
         if call.dry_run || new == old {
             return Ok(new);
         }
@@ -181,6 +201,10 @@ pub(crate) async fn modify(call: &Call, part: Part, change: Change<'_>) -> Resul
         match committed {
             Ok(revision) => return Ok(with_version(new, revision)),
             Err(StoreError::Conflict { .. }) => {}
+            // Who owns what is the part an object can do without.
+            Err(StoreError::TooLarge { .. }) if owners == Owners::Track && !is_too_large => {
+                is_too_large = true;
+            }
             Err(error) => return Err(cannot_write(call, name, error)),
         }
     }
@@ -228,7 +252,6 @@ fn keep_server_metadata(old: &Value, new: &mut Value) {
             }
         }
     }
-    metadata.shift_remove("managedFields");
 }
 
 fn prepare(kind: &Resource, part: Part, new: &mut Value, old: &Value) {
