@@ -2,6 +2,8 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/apply.rs"]
+mod apply;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/kubectl.rs"]

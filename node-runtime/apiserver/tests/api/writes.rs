@@ -80,7 +80,7 @@ async fn the_three_patches() {
     let strategic = json!({"data": {"$retainKeys": ["b"]}, "metadata": {"labels": {"x": "y"}}});
     let changed = send("application/strategic-merge-patch+json", strategic).await;
     assert_eq!(changed.ok()["metadata"]["labels"]["x"], "y");
-    assert_eq!(send("application/apply-patch+yaml", json!({})).await.code, 415);
+    assert_eq!(send("application/apply-patch+cbor", json!({})).await.code, 415);
     let stale = json!({"metadata": {"resourceVersion": "1"}, "data": {"d": "4"}});
     assert_eq!(send("application/merge-patch+json", stale).await.code, 409);
 }
