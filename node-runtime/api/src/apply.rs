@@ -65,6 +65,13 @@ pub struct Write<'a> {
     pub versions: &'a dyn Versions,
 }
 
+impl Write<'_> {
+    /// A manager that writes on this way.
+    fn id(&self, manager: &str, operation: Operation) -> ManagerId {
+        ManagerId::new(manager, operation, &self.resource.api_version(), self.subresource)
+    }
+}
+
 /// What an object looks like in other versions of its kind: owners speak of the version they
 /// wrote in.
 pub trait Versions {
@@ -146,17 +153,12 @@ pub fn track(write: &Write<'_>, live: Option<&Value>, new: &mut Value) {
     if owners.0.is_empty() && live.is_some() {
         return;
     }
-    let own = ManagerId::new(
-        write.manager,
-        Operation::Update,
-        &write.resource.api_version(),
-        write.subresource,
-    );
     let reset = Reset::of(write.resource, write.subresource);
     let rules = Rules { versions: write.versions, reset: &reset, now: write.now };
     let pair = (typed(write, Cow::Borrowed(old)), typed(write, Cow::Borrowed(new)));
     let mut owners = owners.clone();
-    match rules.update(&pair.0, &pair.1, difference, &mut owners, own) {
+    let writer = write.id(write.manager, Operation::Update);
+    match rules.update(&pair.0, &pair.1, difference, &mut owners, writer) {
         Ok(()) => {
             owners.cap();
             owners.write(new);
@@ -218,7 +220,6 @@ pub fn apply(
     config: &Value,
     force: bool,
 ) -> Result<Value, Status> {
-    let version = write.resource.api_version();
     check_kind(write.resource, config)?;
     let mut managed = Managed::read(live.map_or(&[], entries))
         .map_err(|why| unknown(format!("failed to decode managed fields: {why}")))?;
@@ -229,10 +230,9 @@ pub fn apply(
     let rules = Rules { versions: write.versions, reset: &reset, now: write.now };
     let old = typed(write, Cow::Owned(old));
     if managed.0.is_empty() {
-        let first =
-            ManagerId::new(BEFORE_FIRST_APPLY, Operation::Update, &version, write.subresource);
         let nothing = typed(write, Cow::Borrowed(&blank));
         let difference = compare::compare(nothing.shape(), &nothing.value, &old.value);
+        let first = write.id(BEFORE_FIRST_APPLY, Operation::Update);
         rules.update(&nothing, &old, difference, &mut managed, first)?;
     }
     if object::at(config, &["metadata", "managedFields"]).is_some_and(Value::is_array) {
@@ -240,33 +240,42 @@ pub fn apply(
     }
     let config = typed(write, Cow::Borrowed(config));
     config.check(&who(write.resource, &config.value))?;
-    let writer = ManagerId::new(write.manager, Operation::Apply, &version, write.subresource);
-    let attempt = |managed: &mut Managed, force| rules.apply(&old, &config, managed, &writer, force);
-    let before = managed.clone();
-    let outcome = match attempt(&mut managed, force) {
-        Err(Refused::Conflicts(mut conflicts)) if write.manager == last_applied::KUBECTL => {
-            if let Some(allowed) = last_applied::still_applied(&old) {
-                conflicts.retain(|conflict| !conflict.is_in(&allowed));
-            }
-            if conflicts.is_empty() {
-                managed = before;
-                attempt(&mut managed, true)
-            } else {
-                Err(Refused::Conflicts(conflicts))
-            }
-        }
-        other => other,
+    let writer = write.id(write.manager, Operation::Apply);
+    let mut new = match apply_as(&rules, (&old, &config), &mut managed, &writer, force)? {
+        Some(new) => new,
+        None => old.value.into_owned(),
     };
-    let new = outcome.map_err(|refused| match refused {
-        Refused::Conflicts(conflicts) => conflict::failure(&conflicts),
-        Refused::Status(status) => status,
-    })?;
-    let mut new = new.unwrap_or_else(|| old.value.clone().into_owned());
     if write.manager == last_applied::KUBECTL {
         last_applied::renew(&mut new, &config.value);
     }
     managed.write(&mut new);
     Ok(new)
+}
+
+/// Applies; kubectl may take the fields that it wrote itself when it applied on the client's side.
+fn apply_as(
+    rules: &Rules<'_>,
+    (old, config): (&Typed<'_>, &Typed<'_>),
+    managed: &mut Managed,
+    writer: &ManagerId,
+    force: bool,
+) -> Result<Option<Value>, Status> {
+    let before = managed.clone();
+    let mut conflicts = match rules.apply(old, config, managed, writer, force) {
+        Ok(new) => return Ok(new),
+        Err(Refused::Status(status)) => return Err(status),
+        Err(Refused::Conflicts(conflicts)) => conflicts,
+    };
+    if writer.name == last_applied::KUBECTL
+        && let Some(own) = last_applied::still_applied(old)
+    {
+        conflicts.retain(|conflict| !conflict.is_in(&own));
+        if conflicts.is_empty() {
+            *managed = before;
+            return rules.apply(old, config, managed, writer, true).map_err(Refused::into_status);
+        }
+    }
+    Err(conflict::failure(&conflicts))
 }
 
 /// Gives `new` the managed fields of `old` where nothing but their times differs: then the write
@@ -276,32 +285,23 @@ pub fn settle(old: &Value, new: &mut Value) {
     if before == after || before.len() != after.len() {
         return;
     }
-    let is_same = before.iter().zip(after).all(|(a, b)| {
-        let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
-        let counted = |key: &&String| *key != "time";
-        a.keys().filter(counted).count() == b.keys().filter(counted).count()
-            && a.iter().filter(|(key, _)| counted(key)).all(|(key, value)| b.get(key) == Some(value))
-    });
-    if is_same && same_object(old, new) {
+    let is_same = before.iter().zip(after).all(|(a, b)| same_but(a, b, &["time"]));
+    if is_same
+        && same_but(old, new, &["metadata"])
+        && same_but(&old["metadata"], &new["metadata"], &["managedFields", "resourceVersion"])
+    {
         put_entries(new, before.to_vec());
     }
 }
 
-/// Whether two objects are the same but for managed fields and resource version.
-fn same_object(a: &Value, b: &Value) -> bool {
+/// Whether two objects have the same fields, not looking at some.
+fn same_but(a: &Value, b: &Value, ignored: &[&str]) -> bool {
     let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
-    let counted = |key: &&String| !matches!(key.as_str(), "managedFields" | "resourceVersion");
-    let same_metadata = |a: &Value, b: &Value| {
-        let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };
-        a.keys().filter(counted).count() == b.keys().filter(counted).count()
-            && a.iter().filter(|(key, _)| counted(key)).all(|(key, value)| b.get(key) == Some(value))
-    };
-    a.len() == b.len()
-        && a.iter().all(|(key, value)| match (key.as_str(), b.get(key)) {
-            (_, None) => false,
-            ("metadata", Some(other)) => same_metadata(value, other),
-            (_, Some(other)) => value == other,
-        })
+    let counted = |key: &String| !ignored.contains(&key.as_str());
+    let count =
+        |map: &serde_json::Map<String, Value>| map.keys().filter(|key| counted(key)).count();
+    count(a) == count(b)
+        && a.iter().filter(|(key, _)| counted(key)).all(|(key, value)| b.get(key) == Some(value))
 }
 
 fn typed<'v>(write: &Write<'_>, value: Cow<'v, Value>) -> Typed<'v> {
@@ -342,8 +342,7 @@ fn who(resource: &Resource, config: &Value) -> String {
 }
 
 fn check_kind(resource: &Resource, config: &Value) -> Result<(), Status> {
-    let (given, kind) =
-        (object::text(config, &["apiVersion"]), object::text(config, &["kind"]));
+    let (given, kind) = (object::text(config, &["apiVersion"]), object::text(config, &["kind"]));
     if given == resource.api_version() && kind == resource.kind {
         return Ok(());
     }
@@ -365,8 +364,7 @@ fn equal(a: &Value, b: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
         }
         (a, b) => a == b,
     }

@@ -84,7 +84,9 @@ pub(crate) fn agent_of(user: &User) -> &str {
         return "kubelet";
     }
     match name.strip_prefix(SERVICE_ACCOUNT_PREFIX) {
-        Some(account) if account.starts_with("kube-system:") && account.ends_with("-controller") => {
+        Some(account)
+            if account.starts_with("kube-system:") && account.ends_with("-controller") =>
+        {
             "kube-controller-manager"
         }
         Some(account) => account.rsplit(':').next().unwrap_or_default(),
@@ -144,9 +146,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_str(agent).expect("header"));
         let found = manager(Verb::Create, &Query::parse(query), &headers);
-        expected.assert_eq(&found.unwrap_or_else(|status| {
-            format!("{} {}", status.code, status.message)
-        }));
+        expected.assert_eq(
+            &found.unwrap_or_else(|status| format!("{} {}", status.code, status.message)),
+        );
     }
 
     #[test]
@@ -155,9 +157,21 @@ mod tests {
         check("", "kubectl/v1.36 (linux/amd64)", expect!["kubectl"]);
         check("", "my program", expect!["my program"]);
         check("", "", expect![""]);
-        check("fieldManager=a%0Ab", "x", expect![[r#"422 CreateOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\nb": invalid character U+000A (at position 1)"#]]);
+        check(
+            "fieldManager=a%0Ab",
+            "x",
+            expect![[
+                r#"422 CreateOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\nb": invalid character U+000A (at position 1)"#
+            ]],
+        );
         let long = "x".repeat(129);
-        check(&format!("fieldManager={long}"), "x", expect![[r#"422 CreateOptions.meta.k8s.io "" is invalid: fieldManager: Too long: may not be more than 128 bytes"#]]);
+        check(
+            &format!("fieldManager={long}"),
+            "x",
+            expect![[
+                r#"422 CreateOptions.meta.k8s.io "" is invalid: fieldManager: Too long: may not be more than 128 bytes"#
+            ]],
+        );
         assert_eq!(from_agent(&long).len(), 128);
     }
 

@@ -28,8 +28,7 @@ impl fmt::Display for Mistakes {
 
 /// Checks types, unknown fields, and the keys of list items.
 pub(super) fn check(schema: &SchemaRef, config: &Value) -> Result<(), Mistakes> {
-    let mut walk =
-        Walk { schema: schema.schema(), path: Vec::new(), mistakes: Vec::new() };
+    let mut walk = Walk { schema: schema.schema(), path: Vec::new(), mistakes: Vec::new() };
     match config {
         Value::Object(fields) => walk.object(schema.root(), fields),
         other => walk.wrong("map", other),

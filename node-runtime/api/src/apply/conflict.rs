@@ -1,7 +1,7 @@
 //! Conflicts between managers, and the failure that names them.
 
-use minik_meta::status::{Cause, Details, Reason};
 use minik_meta::Status;
+use minik_meta::status::{Cause, Details, Reason};
 
 use super::element::PathElement;
 use super::managers::ManagerId;

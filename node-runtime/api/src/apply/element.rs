@@ -191,7 +191,10 @@ mod tests {
     #[test_case("f:app.kubernetes.io/name", ".app.kubernetes.io/name")]
     #[test_case("f:", "."; "an empty name is a name")]
     #[test_case(r#"k:{"name":"web"}"#, r#"[name="web"]"#)]
-    #[test_case(r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"[containerPort=80,protocol="TCP"]"#)]
+    #[test_case(
+        r#"k:{"containerPort":80,"protocol":"TCP"}"#,
+        r#"[containerPort=80,protocol="TCP"]"#
+    )]
     #[test_case(r#"v:"a""#, r#"[="a"]"#)]
     #[test_case("v:3", "[=3]")]
     #[test_case("v:true", "[=true]")]
@@ -227,8 +230,20 @@ mod tests {
     #[test]
     fn order() {
         let sorted = [
-            "f:a", "f:b", r#"k:{"a":1}"#, r#"k:{"a":1,"b":1}"#, r#"k:{"a":2}"#, r#"k:{"a":"1"}"#,
-            "v:1", "v:2.5", "v:10", r#"v:"a""#, "v:false", "v:true", "i:1", "i:2",
+            "f:a",
+            "f:b",
+            r#"k:{"a":1}"#,
+            r#"k:{"a":1,"b":1}"#,
+            r#"k:{"a":2}"#,
+            r#"k:{"a":"1"}"#,
+            "v:1",
+            "v:2.5",
+            "v:10",
+            r#"v:"a""#,
+            "v:false",
+            "v:true",
+            "i:1",
+            "i:2",
         ];
         let elements = sorted.map(|text| PathElement::parse(text).unwrap());
         assert!(elements.is_sorted_by(|a, b| a < b), "{elements:?}");

@@ -117,8 +117,7 @@ impl Managed {
             }
             let set = fields::read(entry.get("fieldsV1").unwrap_or(&Value::Null))
                 .map_err(|why| format!("error decoding set: {why}"))?;
-            let mut id =
-                ManagerId::new(text("manager"), operation, version, text("subresource"));
+            let mut id = ManagerId::new(text("manager"), operation, version, text("subresource"));
             text("manager").clone_into(&mut id.name);
             let time = Some(text("time")).filter(|time| !time.is_empty()).map(str::to_owned);
             managed.insert(id, Owned { set, version: version.to_owned(), time });

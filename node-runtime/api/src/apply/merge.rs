@@ -109,8 +109,7 @@ fn merged_list(shape: Shape<'_>, live: &[Value], config: &[Value]) -> Vec<Value>
     let elements = config.items.iter().map(|(element, _)| element);
     let mut shared = elements.filter(|element| live.place(element).is_some());
     let mut next = shared.next();
-    let both =
-        |element: &PathElement, item| merged(shape.item(), live.only(element), Some(item));
+    let both = |element: &PathElement, item| merged(shape.item(), live.only(element), Some(item));
     let (mut l, mut c) = (0, 0);
     while l < live.len() || c < config.len() {
         if let (Some((own, _)), Some((wanted, item))) = (live.items.get(l), config.items.get(c)) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::check;
 use super::compare::{Difference, compare};
-use super::conflict::Conflict;
+use super::conflict::{self, Conflict};
 use super::managers::{Managed, ManagerId, Operation, Owned};
 use super::merge::merge;
 use super::reset::Reset;
@@ -83,6 +83,16 @@ pub(super) enum Refused {
     Conflicts(Vec<Conflict>),
     /// Something else.
     Status(Status),
+}
+
+impl Refused {
+    /// The failure of a write that was forced, and so meets no conflicts.
+    pub(super) fn into_status(self) -> Status {
+        match self {
+            Self::Status(status) => status,
+            Self::Conflicts(conflicts) => conflict::failure(&conflicts),
+        }
+    }
 }
 
 impl From<Status> for Refused {
@@ -183,12 +193,8 @@ impl Rules<'_> {
         self.reconcile(live, managed)?;
         let written = self.reset.filter(&difference.written());
         let taken = self.take((live, new), difference, managed, None, true);
-        taken.map_err(|refused| match refused {
-            Refused::Status(status) => status,
-            // Forced, so there are none.
-            Refused::Conflicts(_) => Status::internal("conflicts in a forced write"),
-        })?;
-        let own = written.difference(&super::untracked());
+        taken.map_err(Refused::into_status)?;
+        let own = written.difference(super::untracked());
         if own.is_empty() {
             return Ok(());
         }
@@ -227,7 +233,7 @@ impl Rules<'_> {
         self.take((live, &new), difference, managed, Some(writer), force)?;
         let changed = !equal(&live.value, &new.value);
         if let Some(owned) = managed.0.get_mut(writer) {
-            owned.set = owned.set.difference(&super::untracked());
+            owned.set = owned.set.difference(super::untracked());
             if changed {
                 owned.time = Some(self.now.to_owned());
             }

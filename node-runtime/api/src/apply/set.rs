@@ -111,10 +111,9 @@ impl FieldSet {
     /// Members of either.
     pub(super) fn union(&self, other: &Self) -> Self {
         self.combine(other, &|a, b| match (a, b) {
-            (Some(a), Some(b)) => Node {
-                member: a.member || b.member,
-                children: a.children.union(&b.children),
-            },
+            (Some(a), Some(b)) => {
+                Node { member: a.member || b.member, children: a.children.union(&b.children) }
+            }
             (Some(one), None) | (None, Some(one)) => one.clone(),
             (None, None) => Node::default(),
         })
@@ -134,10 +133,9 @@ impl FieldSet {
     /// Members of this that are not in the other. A member above says nothing of what is below.
     pub(super) fn difference(&self, other: &Self) -> Self {
         self.combine(other, &|a, b| match (a, b) {
-            (Some(a), Some(b)) => Node {
-                member: a.member && !b.member,
-                children: a.children.difference(&b.children),
-            },
+            (Some(a), Some(b)) => {
+                Node { member: a.member && !b.member, children: a.children.difference(&b.children) }
+            }
             (Some(a), None) => a.clone(),
             (None, _) => Node::default(),
         })
@@ -155,11 +153,7 @@ impl FieldSet {
         })
     }
 
-    fn combine(
-        &self,
-        other: &Self,
-        with: &dyn Fn(Option<&Node>, Option<&Node>) -> Node,
-    ) -> Self {
+    fn combine(&self, other: &Self, with: &dyn Fn(Option<&Node>, Option<&Node>) -> Node) -> Self {
         let mut nodes = Vec::with_capacity(self.nodes.len());
         let (mut left, mut right) = (self.nodes.iter().peekable(), other.nodes.iter().peekable());
         loop {

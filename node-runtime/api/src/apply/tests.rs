@@ -15,6 +15,7 @@
 //! ```
 
 mod custom;
+mod laws;
 
 use std::fmt::Write as _;
 
@@ -194,7 +195,9 @@ impl World {
         }
         match live {
             Some(live) => settle(live, &mut new),
-            None => object::metadata_mut(&mut new).insert("uid".into(), "u".into()).map_or((), drop),
+            None => {
+                object::metadata_mut(&mut new).insert("uid".into(), "u".into()).map_or((), drop)
+            }
         }
         self.live = Some(new);
         Ok(())

@@ -41,10 +41,8 @@ fn collect(shape: Shape<'_>, value: &Value) -> Node {
 
 /// Items are owned one by one; of those with the same key only that they are there.
 fn collect_items(shape: Shape<'_>, items: &[Value]) -> FieldSet {
-    let mut found: Vec<(PathElement, &Value)> = items
-        .iter()
-        .filter_map(|item| Some((shape.element(item).ok()?, item)))
-        .collect();
+    let mut found: Vec<(PathElement, &Value)> =
+        items.iter().filter_map(|item| Some((shape.element(item).ok()?, item))).collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let mut set = FieldSet::default();
     for same in found.chunk_by(|a, b| a.0 == b.0) {

@@ -126,20 +126,29 @@ pub(crate) async fn create(
         return Ok(object);
     }
     let name = object::name(&object).to_owned();
-    let key = objects::key(kind, &call.target.namespace, &name);
-    let write = Write {
-        key: key.into(),
+    let key: Arc<str> = objects::key(kind, &call.target.namespace, &name).into();
+    let put = |object: &Value| Write {
+        key: Arc::clone(&key),
         expect: Expect::Absent,
         op: Op::Put(objects::write(kind, object.clone())),
         durability: durability(kind),
     };
-    let committed = call.core.store.commit(write).await;
+    let mut committed = call.core.store.commit(put(&object)).await;
+    if owners == Owners::Track && matches!(committed, Err(StoreError::TooLarge { .. })) {
+        forget_owners(&mut object);
+        committed = call.core.store.commit(put(&object)).await;
+    }
     drop((lease, charge));
     match committed {
         Ok(revision) => Ok(with_version(object, revision)),
         Err(StoreError::Conflict { .. }) => Err(Status::already_exists(&call.resource(), &name)),
         Err(error) => Err(cannot_write(call, &name, error)),
     }
+}
+
+/// Makes a too large object smaller: who owns what is the part it can do without.
+fn forget_owners(object: &mut Value) {
+    object::metadata_mut(object).shift_remove("managedFields");
 }
 
 /// Metadata of an object that comes into being now.
@@ -184,7 +193,7 @@ pub(crate) async fn modify(
         object::set(&mut new, &["metadata", "resourceVersion"], entry.modified.to_string());
         apply::settle(&old, &mut new);
         if is_too_large {
-            object::remove(&mut new, &["metadata", "managedFields"]);
+            forget_owners(&mut new);
         }
         if call.dry_run || new == old {
             return Ok(new);
@@ -201,7 +210,6 @@ pub(crate) async fn modify(
         match committed {
             Ok(revision) => return Ok(with_version(new, revision)),
             Err(StoreError::Conflict { .. }) => {}
-            // Who owns what is the part an object can do without.
             Err(StoreError::TooLarge { .. }) if owners == Owners::Track && !is_too_large => {
                 is_too_large = true;
             }

@@ -64,9 +64,12 @@ async fn the_first_apply_creates_and_the_same_again_is_no_write() {
     let made = apply(&api, &path, "fieldManager=me", &deployment_yaml(WHOLE)).await;
     assert_eq!(made.code, 201);
     let made = made.ok();
-    check(&made, expect![[r#"
+    check(
+        &made,
+        expect![[r#"
         me Apply apps/v1: {"f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}
-    "#]]);
+    "#]],
+    );
     assert_eq!(made["spec"]["strategy"]["type"], "RollingUpdate", "defaults are there");
     assert_eq!(made["metadata"]["generation"], 1);
     assert!(made["metadata"]["managedFields"][0]["time"].is_string());
@@ -96,12 +99,39 @@ async fn options_are_checked() {
     refused("", &yaml, expect![[r#"422 Invalid: PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#]]).await;
     refused("fieldManager=a%09b", &yaml, expect![[r#"422 Invalid: PatchOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\tb": invalid character U+0009 (at position 1)"#]]).await;
     refused("fieldManager=m&dryRun=Some", &yaml, expect![[r#"400 BadRequest: Invalid value: ["Some"]: dryRun: Unsupported value: "Some": supported values: "All""#]]).await;
-    refused("fieldManager=m", "{", expect!["400 BadRequest: error decoding YAML: unclosed bracket '{' at line 1, column 1"]).await;
+    refused(
+        "fieldManager=m",
+        "{",
+        expect!["400 BadRequest: error decoding YAML: unclosed bracket '{' at line 1, column 1"],
+    )
+    .await;
     refused("fieldManager=m", "", expect!["400 BadRequest: invalid object type: /, Kind="]).await;
-    refused("fieldManager=m", "apiVersion: v1\nkind: Secret\n", expect!["400 BadRequest: invalid object type: /v1, Kind=Secret"]).await;
-    refused("fieldManager=m&fieldValidation=Strict", &yaml.replace("k: v", "k: v, k: w"), expect![[r#"400 BadRequest: error strict decoding YAML: duplicate field "data.k""#]]).await;
-    refused("fieldManager=m", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n", expect!["400 BadRequest: the name of the object (b) does not match the name on the URL (a)"]).await;
-    refused("fieldManager=m", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, managedFields: []}\n", expect!["400 BadRequest: metadata.managedFields must be nil"]).await;
+    refused(
+        "fieldManager=m",
+        "apiVersion: v1\nkind: Secret\n",
+        expect!["400 BadRequest: invalid object type: /v1, Kind=Secret"],
+    )
+    .await;
+    refused(
+        "fieldManager=m&fieldValidation=Strict",
+        &yaml.replace("k: v", "k: v, k: w"),
+        expect![[r#"400 BadRequest: error strict decoding YAML: duplicate field "data.k""#]],
+    )
+    .await;
+    refused(
+        "fieldManager=m",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n",
+        expect![
+            "400 BadRequest: the name of the object (b) does not match the name on the URL (a)"
+        ],
+    )
+    .await;
+    refused(
+        "fieldManager=m",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, managedFields: []}\n",
+        expect!["400 BadRequest: metadata.managedFields must be nil"],
+    )
+    .await;
     refused("fieldManager=m", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndataa: {}\n", expect!["500 : failed to create typed patch object (/a; /v1, Kind=ConfigMap): .dataa: field not declared in schema"]).await;
     refused("fieldManager=m", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, uid: u}\n", expect![[r#"409 Conflict: Operation cannot be fulfilled on configmaps "a": uid mismatch: the provided object specified uid u, and no existing object was found"#]]).await;
     assert_eq!(api.get(&path).await.code, 404, "nothing was created");
@@ -143,10 +173,13 @@ async fn conflicts_name_managers_and_fields() {
     let forced =
         apply(&api, &path, "fieldManager=other&force=true", &deployment_yaml(&other)).await.ok();
     assert_eq!(forced["spec"]["replicas"], 9);
-    check(&forced, expect![[r#"
+    check(
+        &forced,
+        expect![[r#"
         me Apply apps/v1: {"f:spec":{"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:name":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}
         other Apply apps/v1: {"f:spec":{"f:replicas":{},"f:selector":{},"f:template":{"f:metadata":{"f:labels":{"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[tokio::test]
@@ -198,14 +231,17 @@ async fn every_write_has_an_owner() {
         ask(&what, body, &[("content-type", kind)]).await;
     }
     let object = ask(&format!("PATCH {path}"), json!({"immutable": true}), &[]).await;
-    check(&object, expect![[r#"
+    check(
+        &object,
+        expect![[r#"
         json-patch Update v1: {"f:data":{"f:d":{}}}
         kubernetes-admin Update v1: {"f:immutable":{}}
         maker Update v1: {"f:data":{".":{},"f:a":{}}}
         merge-patch Update v1: {"f:data":{"f:c":{}}}
         putter Update v1: {"f:data":{"f:b":{}}}
         strategic-merge-patch Update v1: {"f:data":{"f:e":{}}}
-    "#]]);
+    "#]],
+    );
     let same = ask(&format!("PUT {path}?fieldManager=late"), object.clone(), &[]).await;
     assert_eq!(same, object, "nothing changes hands without a change");
     let mut bare = object.clone();
@@ -233,11 +269,14 @@ async fn owners_of_pods_and_their_parts() {
     api.ask_as(User::admin(), &what, Some(debug), &headers).await.ok();
     let object = api.get(&path).await.ok();
     assert_eq!(object["spec"]["nodeName"], "n1");
-    check(&object, expect![[r#"
+    check(
+        &object,
+        expect![[r#"
         debugger Update v1 via ephemeralcontainers: {"f:spec":{"f:ephemeralContainers":{".":{},"k:{\"name\":\"d\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{},"f:terminationMessagePath":{},"f:terminationMessagePolicy":{}}}}}
         kubelet Update v1 via status: {"f:status":{"f:phase":{}}}
         maker Update v1: {"f:spec":{"f:containers":{".":{},"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:imagePullPolicy":{},"f:name":{},"f:resources":{},"f:terminationMessagePath":{},"f:terminationMessagePolicy":{}}},"f:dnsPolicy":{},"f:enableServiceLinks":{},"f:restartPolicy":{},"f:schedulerName":{},"f:securityContext":{},"f:terminationGracePeriodSeconds":{}}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[tokio::test]
@@ -271,7 +310,8 @@ async fn a_scale_is_applied() {
     let path = format!("{DEPLOYMENTS}/web");
     let spec = WHOLE.replace("replicas: 2, ", "");
     apply(&api, &path, "fieldManager=me", &deployment_yaml(&spec)).await.ok();
-    let scale = "apiVersion: autoscaling/v1\nkind: Scale\nmetadata: {name: web}\nspec: {replicas: 4}\n";
+    let scale =
+        "apiVersion: autoscaling/v1\nkind: Scale\nmetadata: {name: web}\nspec: {replicas: 4}\n";
     let first = apply(&api, &format!("{path}/scale"), "fieldManager=s", scale).await;
     expect![[r#"409 Conflict: Apply failed with 1 conflict: conflict with "before-first-apply" with subresource "scale" using autoscaling/v1: .spec.replicas"#]]
         .assert_eq(&first.failure());
@@ -301,10 +341,13 @@ async fn finalizing_and_approving_are_owned() {
     let mut space = api.post("/api/v1/namespaces?fieldManager=maker", space).await.ok();
     space["spec"]["finalizers"] = json!(["kubernetes", "x.io/more"]);
     let done = api.put("/api/v1/namespaces/s/finalize?fieldManager=end", space).await.ok();
-    check(&done, expect![[r#"
+    check(
+        &done,
+        expect![[r#"
         end Update v1 via finalize: {"f:spec":{"f:finalizers":{}}}
         maker Update v1: {"f:metadata":{"f:labels":{".":{},"f:kubernetes.io/metadata.name":{}}}}
-    "#]]);
+    "#]],
+    );
 }
 
 #[tokio::test]
@@ -319,8 +362,7 @@ async fn creating_by_apply_takes_the_right_to_create() {
     api.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await.ok();
     let joe = User::new("joe", [""]);
     let path = format!("{MAPS}/a");
-    let refused =
-        apply_as(&api, joe.clone(), &path, "fieldManager=m", &map_yaml("{k: v}")).await;
+    let refused = apply_as(&api, joe.clone(), &path, "fieldManager=m", &map_yaml("{k: v}")).await;
     expect![[r#"403 Forbidden: configmaps "a" is forbidden: User "joe" cannot create resource "configmaps" in API group "" in the namespace "default""#]]
         .assert_eq(&refused.failure());
     api.post(MAPS, config_map("a")).await.ok();
@@ -335,7 +377,10 @@ async fn objects_of_the_server_itself_can_be_applied() {
     let done = apply(&api, path, "fieldManager=m", yaml).await.ok();
     assert_eq!(done["metadata"]["labels"]["x"], "z");
     let owners = owners(&done);
-    assert!(owners.contains("m Apply v1: {\"f:metadata\":{\"f:labels\":{\"f:x\":{}}}}"), "{owners}");
+    assert!(
+        owners.contains("m Apply v1: {\"f:metadata\":{\"f:labels\":{\"f:x\":{}}}}"),
+        "{owners}"
+    );
 }
 
 #[tokio::test]

@@ -10,8 +10,6 @@ use crate::schema::{Extra, Field, FieldType, ListKind, Presence, Schema, SchemaR
 pub(super) fn find(api_version: &str, kind: &str) -> Option<&'static Resource> {
     static KINDS: OnceLock<[Resource; 2]> = OnceLock::new();
     let kinds = KINDS.get_or_init(|| {
-        let meta = crate::kinds::kinds();
-        let _ = meta;
         [
             resource("Widget", vec![object("spec", 1), raw("status")]),
             resource("Anything", vec![raw("spec"), raw("status")]),
@@ -50,62 +48,62 @@ fn sorted(name: &'static str, mut fields: Vec<Field>, atomic: bool) -> Type {
     Type { name: name.into(), fields, atomic, hook: None }
 }
 
-fn resource(kind: &'static str, mut root: Vec<Field>) -> Resource {
+/// The types of a kind whose object has these fields besides the usual ones.
+fn types(mut root: Vec<Field>) -> Vec<Type> {
     let text = FieldType::String;
-    let map = |item| FieldType::Map(Box::new(item));
     root.extend([
         field("apiVersion", text.clone(), None),
         field("kind", text.clone(), None),
         field("metadata", FieldType::Object(TypeId(2)), None),
     ]);
-    let atomic = Extra { map_atomic: true, ..Extra::default() };
-    let defaulted = Extra { default: Some("TCP".into()), ..Extra::default() };
-    let keys = |keys: &[&'static str]| ListKind::Map(keys.iter().map(|key| Cow::from(*key)).collect());
-    let types = vec![
-        sorted("test.Root", root, false),
-        sorted(
-            "test.Spec",
-            vec![
-                field("size", FieldType::Int64, None),
-                field("plain", FieldType::List(Box::new(text.clone())), None),
-                list("tags", text.clone(), ListKind::Set),
-                list("numbers", FieldType::Int64, ListKind::Set),
-                list("ports", FieldType::Object(TypeId(3)), keys(&["port", "protocol"])),
-                field("free", map(text.clone()), None),
-                field("whole", map(text.clone()), Some(atomic)),
-                field("json", FieldType::Json, None),
-                raw("open"),
-                object("choice", 4),
-                field("named", map(FieldType::Object(TypeId(3))), None),
-            ],
-            false,
-        ),
-        sorted(
-            "test.Meta",
-            vec![
-                field("name", text.clone(), None),
-                field("uid", text.clone(), None),
-                field("labels", map(text.clone()), None),
-                field("annotations", map(text.clone()), None),
-                raw("managedFields"),
-            ],
-            false,
-        ),
-        sorted(
-            "test.Port",
-            vec![
-                field("port", FieldType::Int64, None),
-                field("protocol", text.clone(), Some(defaulted)),
-                field("name", text.clone(), None),
-            ],
-            false,
-        ),
-        sorted(
-            "test.Choice",
-            vec![field("a", text.clone(), None), field("b", text, None)],
-            true,
-        ),
+    let meta = vec![
+        field("name", text.clone(), None),
+        field("uid", text.clone(), None),
+        field("labels", map(text.clone()), None),
+        field("annotations", map(text.clone()), None),
+        raw("managedFields"),
     ];
+    let defaulted = Extra { default: Some("TCP".into()), ..Extra::default() };
+    let port = vec![
+        field("port", FieldType::Int64, None),
+        field("protocol", text.clone(), Some(defaulted)),
+        field("name", text.clone(), None),
+    ];
+    let choice = vec![field("a", text.clone(), None), field("b", text, None)];
+    vec![
+        sorted("test.Root", root, false),
+        sorted("test.Spec", spec(), false),
+        sorted("test.Meta", meta, false),
+        sorted("test.Port", port, false),
+        sorted("test.Choice", choice, true),
+    ]
+}
+
+fn map(item: FieldType) -> FieldType {
+    FieldType::Map(Box::new(item))
+}
+
+fn spec() -> Vec<Field> {
+    let text = FieldType::String;
+    let port = FieldType::Object(TypeId(3));
+    let atomic = Extra { map_atomic: true, ..Extra::default() };
+    vec![
+        field("size", FieldType::Int64, None),
+        field("plain", FieldType::List(Box::new(text.clone())), None),
+        list("tags", text.clone(), ListKind::Set),
+        list("numbers", FieldType::Int64, ListKind::Set),
+        list("ports", port.clone(), ListKind::Map(vec!["port".into(), "protocol".into()])),
+        field("free", map(text.clone()), None),
+        field("whole", map(text), Some(atomic)),
+        field("json", FieldType::Json, None),
+        raw("open"),
+        object("choice", 4),
+        field("named", map(port), None),
+    ]
+}
+
+fn resource(kind: &'static str, root: Vec<Field>) -> Resource {
+    let types = types(root);
     let schema = SchemaRef::new(Arc::new(Schema { types }), TypeId(0));
     let status = Subresource {
         name: "status".into(),
