@@ -70,7 +70,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
 /// and metadata that users own, is taken from `new`.
 pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) {
     keep_metadata(new, old, SERVER_METADATA);
-    if matches!(resource.group.as_ref(), "apps" | "batch" | "networking.k8s.io") {
+    if resource.is("apps", "Deployment") {
         keep_metadata(new, old, &["labels"]);
     }
     if resource.is("", "Pod") {

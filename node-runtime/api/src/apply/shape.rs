@@ -50,8 +50,8 @@ impl<'s> Shape<'s> {
                 ty => Self::Struct(schema, ty),
             },
             FieldType::Map(item) => Self::Map(schema, item),
-            FieldType::List(_) | FieldType::Json => Self::Atomic,
-            FieldType::Raw | FieldType::FieldsV1 => Self::Deduced,
+            FieldType::List(_) => Self::Atomic,
+            FieldType::Raw | FieldType::Json | FieldType::FieldsV1 => Self::Deduced,
             FieldType::String
             | FieldType::Bool
             | FieldType::Int32
