@@ -1,5 +1,6 @@
 //! Whether an applied configuration fits the schema, in the words of upstream.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use minik_meta::field::go_quote;
@@ -90,15 +91,14 @@ impl<'s> Walk<'s> {
     }
 
     fn unique_items(&mut self, shape: Shape<'_>, kind: &'s FieldType, items: &[Value]) {
-        let mut seen: Vec<PathElement> = Vec::with_capacity(items.len());
+        let mut seen = BTreeSet::new();
         for (at, item) in items.iter().enumerate() {
             let element = match shape.element(item) {
                 Ok(element) => element,
                 Err(why) => return self.note(format_args!("element {at}: {why}")),
             };
-            match seen.binary_search(&element) {
-                Ok(_) => self.note(format_args!("duplicate entries for key {element}")),
-                Err(place) => seen.insert(place, element.clone()),
+            if !seen.insert(element.clone()) {
+                self.note(format_args!("duplicate entries for key {element}"));
             }
             self.below(element, |walk| walk.value(kind, item));
         }

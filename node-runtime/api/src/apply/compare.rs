@@ -41,9 +41,22 @@ impl Difference {
 /// The differences below one place, and at it.
 #[derive(Default)]
 struct Below {
-    added: Node,
-    modified: Node,
-    removed: Node,
+    added: Part,
+    modified: Part,
+    removed: Part,
+}
+
+/// One of the sets, in the making.
+#[derive(Default)]
+struct Part {
+    member: bool,
+    nodes: Vec<(PathElement, Node)>,
+}
+
+impl Part {
+    fn finish(self) -> Node {
+        Node { member: self.member, children: FieldSet::collect(self.nodes) }
+    }
 }
 
 impl Below {
@@ -53,8 +66,10 @@ impl Below {
             (&mut self.modified, child.modified),
             (&mut self.removed, child.removed),
         ];
-        for (set, node) in pairs.into_iter().filter(|(_, node)| !node.is_empty()) {
-            set.children.attach(element.clone(), node);
+        for (set, child) in pairs {
+            if child.member || !child.nodes.is_empty() {
+                set.nodes.push((element.clone(), child.finish()));
+            }
         }
     }
 }
@@ -63,9 +78,9 @@ impl Below {
 pub(super) fn compare(shape: Shape<'_>, left: &Value, right: &Value) -> Difference {
     let below = differences(shape, Some(left), Some(right));
     Difference {
-        added: below.added.children,
-        modified: below.modified.children,
-        removed: below.removed.children,
+        added: below.added.finish().children,
+        modified: below.modified.finish().children,
+        removed: below.removed.finish().children,
     }
 }
 
@@ -178,20 +193,20 @@ fn compare_items(
         ([_, _, ..], [_, _, ..]) => {
             let same = old.len() == new.len() && old.iter().zip(new).all(|(a, b)| equal(a, b));
             if !same {
-                below.modified.children.attach(element.clone(), Node::leaf());
+                below.modified.nodes.push((element.clone(), Node::leaf()));
             }
         }
         ([_, _, ..], _) => {
             if let [item] = new {
                 below.attach(element, one(None, Some(item)));
             }
-            below.removed.children.attach(element.clone(), Node::leaf());
+            below.removed.nodes.push((element.clone(), Node::leaf()));
         }
         (_, [_, _, ..]) => {
             if let [item] = old {
                 below.attach(element, one(Some(item), None));
             }
-            below.added.children.attach(element.clone(), Node::leaf());
+            below.added.nodes.push((element.clone(), Node::leaf()));
         }
         _ => below.attach(element, one(old.first().copied(), new.first().copied())),
     }

@@ -41,10 +41,10 @@ fn read_level(map: &Map<String, Value>, depth: usize) -> Result<Node, String> {
     if depth > DEPTH_MAX {
         return Err(format!("fields are nested deeper than {DEPTH_MAX}"));
     }
-    let mut node = Node::default();
+    let (mut member, mut nodes) = (false, Vec::with_capacity(map.len()));
     for (key, value) in map {
         if key == "." {
-            node.member = true;
+            member = true;
             continue;
         }
         let element = match PathElement::parse(key) {
@@ -59,10 +59,10 @@ fn read_level(map: &Map<String, Value>, depth: usize) -> Result<Node, String> {
             Value::Null => Node::leaf(),
             _ => return Err(format!("fields below {key:?} must be an object")),
         };
-        node.children.attach(element, below);
+        nodes.push((element, below));
     }
-    node.member |= node.children.is_empty();
-    Ok(node)
+    let children = FieldSet::collect(nodes);
+    Ok(Node { member: member || children.is_empty(), children })
 }
 
 #[cfg(test)]

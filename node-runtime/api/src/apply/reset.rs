@@ -76,21 +76,22 @@ fn status_reset(resource: &Resource) -> &'static [&'static [&'static str]] {
 
 /// The members of `set` on the way to one of `patterns`, or below.
 fn only(set: &FieldSet, patterns: &[&[&str]]) -> FieldSet {
-    let mut kept = FieldSet::default();
-    for (element, node) in set.nodes() {
+    let nodes = set.nodes().map(|(element, node)| {
         let below: Vec<&[&str]> = patterns
             .iter()
             .filter(|pattern| matches(pattern, element))
             .map(|pattern| &pattern[1..])
             .collect();
-        if below.iter().any(|rest| rest.is_empty()) {
-            kept.attach(element.clone(), node.clone());
-        } else if !below.is_empty() {
-            let children = only(&node.children, &below);
-            kept.attach(element.clone(), Node { member: node.member, children });
-        }
-    }
-    kept
+        let kept = if below.iter().any(|rest| rest.is_empty()) {
+            node.clone()
+        } else if below.is_empty() {
+            Node::default()
+        } else {
+            Node { member: node.member, children: only(&node.children, &below) }
+        };
+        (element.clone(), kept)
+    });
+    FieldSet::collect(nodes.collect())
 }
 
 fn matches(pattern: &[&str], element: &PathElement) -> bool {

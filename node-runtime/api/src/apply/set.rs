@@ -41,6 +41,23 @@ impl FieldSet {
         set
     }
 
+    /// The set of these subtrees, in any order; those of the same element are joined.
+    pub(super) fn collect(mut nodes: Vec<(PathElement, Node)>) -> Self {
+        nodes.retain(|(_, node)| !node.is_empty());
+        if !nodes.is_sorted_by(|a, b| a.0 < b.0) {
+            nodes.sort_by(|a, b| a.0.cmp(&b.0));
+            nodes.dedup_by(|later, first| {
+                let same = later.0 == first.0;
+                if same {
+                    first.1.member |= later.1.member;
+                    first.1.children = first.1.children.union(&later.1.children);
+                }
+                same
+            });
+        }
+        Self { nodes }
+    }
+
     /// Whether it has no member.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -68,27 +85,8 @@ impl FieldSet {
         &mut self.nodes[at].1
     }
 
-    /// Adds a subtree to what is there. Empty ones leave no trace.
-    pub(super) fn attach(&mut self, element: PathElement, node: Node) {
-        if node.is_empty() {
-            return;
-        }
-        match self.find(&element) {
-            Ok(at) => {
-                let known = &mut self.nodes[at].1;
-                known.member |= node.member;
-                known.children = known.children.union(&node.children);
-            }
-            Err(at) => self.nodes.insert(at, (element, node)),
-        }
-    }
-
     fn find(&self, element: &PathElement) -> Result<usize, usize> {
-        // Mostly filled in order.
-        match self.nodes.last() {
-            Some((last, _)) if last < element => Err(self.nodes.len()),
-            _ => self.nodes.binary_search_by(|(one, _)| one.cmp(element)),
-        }
+        self.nodes.binary_search_by(|(one, _)| one.cmp(element))
     }
 
     pub(super) fn get(&self, element: &PathElement) -> Option<&Node> {

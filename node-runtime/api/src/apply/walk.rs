@@ -22,8 +22,7 @@ fn collect(shape: Shape<'_>, value: &Value) -> Node {
             Shape::Struct(..) | Shape::Map(..) | Shape::Open | Shape::Deduced,
             Value::Object(fields),
         ) => {
-            let mut children = FieldSet::default();
-            for (key, value) in fields {
+            let nodes = fields.iter().map(|(key, value)| {
                 let mut node = collect(shape.child(key), value);
                 let is_empty = match value {
                     Value::Null => true,
@@ -31,9 +30,9 @@ fn collect(shape: Shape<'_>, value: &Value) -> Node {
                     _ => false,
                 };
                 node.member |= is_empty || !shape.declares(key);
-                children.attach(PathElement::field(key), node);
-            }
-            Node { member: false, children }
+                (PathElement::field(key), node)
+            });
+            Node { member: false, children: FieldSet::collect(nodes.collect()) }
         }
         _ => Node::default(),
     }
@@ -44,15 +43,14 @@ fn collect_items(shape: Shape<'_>, items: &[Value]) -> FieldSet {
     let mut found: Vec<(PathElement, &Value)> =
         items.iter().filter_map(|item| Some((shape.element(item).ok()?, item))).collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut set = FieldSet::default();
-    for same in found.chunk_by(|a, b| a.0 == b.0) {
+    let nodes = found.chunk_by(|a, b| a.0 == b.0).map(|same| {
         let node = match same {
             [(_, item)] => Node { member: true, ..collect(shape.item(), item) },
             _ => Node::leaf(),
         };
-        set.attach(same[0].0.clone(), node);
-    }
-    set
+        (same[0].0.clone(), node)
+    });
+    FieldSet::collect(nodes.collect())
 }
 
 /// `value` without the members of `gone`. What becomes empty becomes null.
@@ -96,8 +94,7 @@ fn item_without(shape: Shape<'_>, item: &Value, gone: &FieldSet) -> Option<Value
 
 /// The set with the fields of described objects as members where something below them is.
 pub(super) fn with_named_fields(shape: Shape<'_>, set: &FieldSet) -> FieldSet {
-    let mut named = FieldSet::default();
-    for (element, node) in set.nodes() {
+    let nodes = set.nodes().map(|(element, node)| {
         let (below, declared) = match element {
             PathElement::Field(name) => {
                 let shape = shape.concrete(None);
@@ -107,35 +104,41 @@ pub(super) fn with_named_fields(shape: Shape<'_>, set: &FieldSet) -> FieldSet {
         };
         let member = node.member || (declared && !node.children.is_empty());
         let children = with_named_fields(below, &node.children);
-        named.attach(element.clone(), Node { member, children });
-    }
-    named
+        (element.clone(), Node { member, children })
+    });
+    FieldSet::collect(nodes.collect())
 }
 
 /// The set as it is today, where since it was made something became owned as a whole; nothing
 /// where all is as it was.
 pub(super) fn reconciled(shape: Shape<'_>, set: &FieldSet) -> Option<FieldSet> {
-    let mut changed = None;
-    for (element, node) in set.nodes().filter(|(_, node)| !node.children.is_empty()) {
-        let below = match element {
-            PathElement::Field(name) if shape.declares(name) || matches!(shape, Shape::Map(..)) => {
-                shape.child(name)
-            }
-            PathElement::Key(_) => shape.item(),
-            _ => continue,
-        };
-        let new = match below {
-            Shape::Atomic => Some(Node::leaf()),
-            below => reconciled(below, &node.children)
-                .map(|children| Node { member: node.member, children }),
-        };
-        if let Some(new) = new {
-            let mut old = FieldSet::default();
-            old.attach(element.clone(), Node::leaf());
-            let mut rest = changed.as_ref().unwrap_or(set).without_trees(&old);
-            rest.attach(element.clone(), new);
-            changed = Some(rest);
+    let changed: Vec<Option<Node>> =
+        set.nodes().map(|(element, node)| reconciled_node(shape, element, node)).collect();
+    if changed.iter().all(Option::is_none) {
+        return None;
+    }
+    let nodes = set.nodes().zip(changed);
+    let nodes =
+        nodes.map(|((element, node), new)| (element.clone(), new.unwrap_or_else(|| node.clone())));
+    Some(FieldSet::collect(nodes.collect()))
+}
+
+fn reconciled_node(shape: Shape<'_>, element: &PathElement, node: &Node) -> Option<Node> {
+    if node.children.is_empty() {
+        return None;
+    }
+    let below = match element {
+        PathElement::Field(name) if shape.declares(name) || matches!(shape, Shape::Map(..)) => {
+            shape.child(name)
+        }
+        PathElement::Key(_) => shape.item(),
+        _ => return None,
+    };
+    match below {
+        Shape::Atomic => Some(Node::leaf()),
+        below => {
+            let children = reconciled(below, &node.children)?;
+            Some(Node { member: node.member, children })
         }
     }
-    changed
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use http_body_util::BodyExt;
 use minik_apiserver::User;
+use minik_store::{Storage, Store};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Api, MAPS, PODS, config_map, pod};
@@ -395,4 +396,25 @@ async fn many_appliers_at_once_all_get_through() {
     let object = api.get(&path).await.ok();
     assert_eq!(object["data"].as_object().map(serde_json::Map::len), Some(5));
     assert_eq!(object["metadata"]["managedFields"].as_array().map(Vec::len), Some(5));
+}
+
+#[tokio::test]
+async fn an_object_that_is_too_large_goes_without_owners() {
+    let mut storage = minik_store::Config::new(Storage::Memory);
+    storage.value_bytes_max = 64 << 10;
+    let api = Api::on(Store::open(&storage).expect("store")).await;
+    // Each key is there once in the data and once more, longer, among the owned fields.
+    let data = |from: usize| -> serde_json::Map<String, Value> {
+        (from..from + 2_800).map(|at| (format!("{at:06}"), "".into())).collect()
+    };
+    let made = api.post(MAPS, json!({"metadata": {"name": "a"}, "data": data(0)})).await.ok();
+    assert!(made["metadata"].get("managedFields").is_none());
+    api.post(MAPS, config_map("b")).await.ok();
+    let path = format!("{MAPS}/b");
+    let grown = api.patch(&path, json!({"data": data(100_000)})).await.ok();
+    assert!(grown["metadata"].get("managedFields").is_none());
+    assert_eq!(api.get(&path).await.ok(), grown);
+    let yaml = map_yaml(&Value::Object(data(0)).to_string()).replace("name: a", "name: c");
+    let applied = apply(&api, &format!("{MAPS}/c"), "fieldManager=m", &yaml).await;
+    assert_eq!(applied.code, 413, "an apply cannot do without");
 }

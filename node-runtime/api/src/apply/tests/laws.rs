@@ -191,3 +191,33 @@ fn a_forced_apply_takes_exactly_what_it_says() {
         assert!(difference.modified.is_empty(), "{difference:?}");
     });
 }
+
+#[test]
+fn large_objects_in_a_bad_order_take_no_longer() {
+    // Twice as much in twice the time: this ends at once, or not before tomorrow.
+    const KEYS: usize = 60_000;
+    let resource = kinds().by_kind("", "v1", "ConfigMap").expect("a kind");
+    let write = Write {
+        resource,
+        subresource: "",
+        manager: "a",
+        now: "2026-01-01T00:00:00Z",
+        versions: &BuiltInVersions,
+    };
+    let name = |at: usize| format!("x.io/{:06}", KEYS - at);
+    let data: Map<String, Value> = (0..KEYS).map(|at| (name(at), "".into())).collect();
+    let finalizers: Vec<String> = (0..KEYS).map(name).collect();
+    let config = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "x", "finalizers": finalizers}, "data": data,
+    });
+    let mut live = apply(&write, None, &config, false).expect("the first");
+    let text = live["metadata"]["managedFields"][0]["fieldsV1"].as_object().cloned();
+    let data = text.and_then(|text| text["f:data"].as_object().cloned()).expect("owned");
+    let reversed: Map<String, Value> = data.into_iter().rev().collect();
+    live["metadata"]["managedFields"][0]["fieldsV1"]["f:data"] = reversed.into();
+    let mut smaller = config.clone();
+    smaller["data"] = json!({"k": "v"});
+    let applied = apply(&write, Some(&live), &smaller, false).expect("its own");
+    assert_eq!(applied["data"], json!({"k": "v"}));
+}
