@@ -52,11 +52,13 @@ check: ## Formatting and lints
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 unit: ## Every test but those that boot machines
-	cargo test --workspace --locked --exclude minik-e2e
+	cargo test --workspace --locked --exclude minik-e2e --no-run
+	.ci/rootlike cargo test --workspace --locked --exclude minik-e2e
 	cargo test --locked -p minik-e2e --lib
 
 e2e: ## The tests on real machines
-	cargo test --locked -p minik-e2e --test '*' -- --test-threads=1
+	cargo test --locked -p minik-e2e --test '*' --no-run
+	.ci/rootlike cargo test --locked -p minik-e2e --test '*' -- --test-threads=1
 
 bench: setup ## Figures, as ratios of one run
 	.ci/bench

@@ -227,11 +227,18 @@ pub(crate) fn plain(text: &str) -> String {
     let mut rest = text.chars();
     while let Some(one) = rest.next() {
         match one {
-            // `ESC [ …` ends at the first character from `@` on, other sequences are one longer.
-            '\u{1b}' if rest.next() == Some('[') => {
-                let _ = rest.find(|c| matches!(c, '@'..='~'));
-            }
-            '\u{1b}' => {}
+            '\u{1b}' => match rest.next() {
+                // Ends at the first character from `@` on.
+                Some('[') => drop(rest.find(|c| matches!(c, '@'..='~'))),
+                // Ends with a bell or the string terminator, `ESC \`.
+                Some(']') => {
+                    if rest.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
+                        rest.next();
+                    }
+                }
+                // All others are one character longer.
+                Some(_) | None => {}
+            },
             '\n' | '\t' => shown.push(one),
             _ if one.is_control() => {}
             _ => shown.push(one),
@@ -279,6 +286,7 @@ mod tests {
             plain("\u{1b}c\u{1b}[?7l\u{1b}[0;1mminik\u{1b}[0m: up\r\n\tover\u{7}"),
             "minik: up\n\tover"
         );
+        assert_eq!(plain("\u{1b}]104\u{7}a\u{1b}]0;title\u{1b}\\b"), "ab");
         assert_eq!(plain("cut off \u{1b}[0"), "cut off ");
     }
 

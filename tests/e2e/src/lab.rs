@@ -136,6 +136,13 @@ impl Lab {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Whether machines here can have addresses of their own. Users who run these tests have rights in
+    /// namespaces of their own, which are of no use where the device belongs to root alone.
+    pub fn can_make_taps(&self) -> bool {
+        self.user.is_none()
+            && std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok()
+    }
+
     /// From now on minik is run from a folder in which it is alone, as one downloads it.
     #[must_use]
     pub fn with_minik_alone(mut self) -> Lab {

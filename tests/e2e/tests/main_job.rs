@@ -67,7 +67,11 @@ fn a_web_app_answers_on_its_node_port(lab: &Lab) {
 
     let url = lab.minik("service web --url").ok();
     let address = lab.minik("ip").ok();
-    assert!(url.starts_with(&format!("http://{address}:3")), "{url}");
+    let start = match lab.can_make_taps() {
+        true => format!("http://{address}:3"),
+        false => "http://127.0.0.1:".to_owned(),
+    };
+    assert!(url.starts_with(&start), "{url}");
     let mut pods = std::collections::BTreeSet::new();
     for _ in 0..20 {
         let said = lab.curl(&format!("{url}/cgi-bin/index.cgi")).ok();
