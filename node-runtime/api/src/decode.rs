@@ -5,6 +5,8 @@
 mod conform;
 mod parse;
 
+pub(crate) use conform::metadata;
+
 use minik_meta::{GroupVersion, Status, object};
 use serde_json::Value;
 
@@ -169,7 +171,11 @@ fn finish(
             resource.kind, resource.version, resource.kind
         ))
     };
-    strict.extend(conform::conform(&resource.schema, value).map_err(|why| cannot(&why))?);
+    let unknown = match &resource.custom {
+        Some(custom) => crate::custom::conform(custom, value),
+        None => conform::conform(&resource.schema, value),
+    };
+    strict.extend(unknown.map_err(|why| cannot(&why))?);
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(strict),

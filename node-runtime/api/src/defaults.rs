@@ -19,13 +19,29 @@ pub(crate) type DefaultsHook = fn(&mut Map<String, Value>);
 
 /// Applies all defaults of a decoded object of `resource`. Applying them again changes nothing.
 pub fn default(resource: &Resource, value: &mut Value) {
+    if let Some(custom) = &resource.custom {
+        crate::custom::default(custom, value);
+        metadata(value);
+        return;
+    }
     if let Value::Object(map) = value {
         object(resource.schema.schema(), resource.schema.root(), map);
     }
 }
 
+/// Brings the metadata of an object of any kind into the form in which it is stored.
+fn metadata(value: &mut Value) {
+    const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let schema = crate::kinds::kinds().schema();
+    let id = schema.find(OBJECT_META).expect("the table has it");
+    object(schema, schema.get(id), minik_meta::object::metadata_mut(value));
+}
+
 /// Makes up one absent field of an object of `resource`, with its defaults.
 pub(crate) fn default_field(resource: &Resource, map: &mut Map<String, Value>, name: &str) {
+    if resource.custom.is_some() {
+        return;
+    }
     let root = resource.schema.root();
     if let Some(field) = root.field(name) {
         normalize(field, map);

@@ -121,7 +121,7 @@ fn group_fields(group: &Group) -> Map<String, Value> {
 fn legacy_resource(resource: &Resource) -> Value {
     let mut map = json!({
         "name": resource.plural, "singularName": resource.singular,
-        "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs,
+        "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.listed_verbs(),
     });
     let fields = map.as_object_mut().expect("made as an object");
     if !resource.short_names.is_empty() {
@@ -166,7 +166,7 @@ fn aggregated_resource(resource: &Resource) -> Value {
         "responseKind": kind(&resource.group, &resource.version, &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
-        "verbs": resource.verbs,
+        "verbs": resource.listed_verbs(),
     });
     let fields = map.as_object_mut().expect("made as an object");
     if !resource.short_names.is_empty() {

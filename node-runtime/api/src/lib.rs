@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod convert;
+pub mod custom;
 pub mod decode;
 mod defaults;
 pub mod discovery;
@@ -24,6 +25,7 @@ pub mod table;
 mod validate;
 
 pub use convert::convert;
+pub use custom::Custom;
 pub use decode::{ContentType, FieldValidation, Warnings, conform, decode, decode_any};
 pub use defaults::default;
 pub use kinds::{KindTable, kinds};

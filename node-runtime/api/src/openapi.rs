@@ -9,6 +9,7 @@ mod paths;
 mod schemas;
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use minik_meta::gvk;
@@ -29,6 +30,8 @@ const COMMON: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
 ];
 
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
 /// Which of the two document formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavor {
@@ -40,7 +43,7 @@ pub(crate) enum Flavor {
 
 impl Flavor {
     /// Where schemas are referred to.
-    fn reference(self, name: &str) -> String {
+    pub(crate) fn reference(self, name: &str) -> String {
         match self {
             Self::V2 => format!("#/definitions/{name}"),
             Self::V3 => format!("#/components/schemas/{name}"),
@@ -85,17 +88,42 @@ pub fn v3_entries() -> Vec<(String, String)> {
 /// `/openapi/v2` (path `v2`).
 pub fn hash(path: &str) -> String {
     let mut hasher = Sha512::new();
-    for part in [
-        VERSION.as_bytes(),
-        env!("CARGO_PKG_VERSION").as_bytes(),
-        path.as_bytes(),
-        include_bytes!("../table/types-v1.36.txt"),
-        include_bytes!("../table/kinds-v1.36.txt"),
-    ] {
-        hasher.update(part);
-    }
+    hasher.update(tables());
+    hasher.update(path);
+    shown(hasher)
+}
+
+/// A digest of all that built-in documents are made of.
+fn tables() -> &'static [u8] {
+    static DIGEST: OnceLock<Vec<u8>> = OnceLock::new();
+    DIGEST.get_or_init(|| {
+        let mut hasher = Sha512::new();
+        for part in [
+            VERSION.as_bytes(),
+            env!("CARGO_PKG_VERSION").as_bytes(),
+            include_bytes!("../table/types-v1.36.txt"),
+            include_bytes!("../table/kinds-v1.36.txt"),
+        ] {
+            hasher.update(part);
+        }
+        hasher.finalize().to_vec()
+    })
+}
+
+fn shown(hasher: Sha512) -> String {
     let digest = hasher.finalize();
     digest[..32].iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// Like [`hash`], for a document that custom resources are part of.
+pub fn hash_with<'a>(path: &str, customs: impl IntoIterator<Item = &'a Resource>) -> String {
+    let mut hasher = Sha512::new();
+    hasher.update(hash(path));
+    for resource in customs {
+        let since = resource.custom.as_ref().map_or(0, |custom| custom.since);
+        hasher.update(format!("{} {} {since}\n", resource.gvk(), resource.plural));
+    }
+    shown(hasher)
 }
 
 /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`: the document of a built-in version.
@@ -104,7 +132,7 @@ pub fn v3_group(group: &str, version: &str) -> Option<Bytes> {
     (!resources.is_empty()).then(|| v3_document(&resources))
 }
 
-/// A version 3 document of any resources, which must share a schema and a group and version.
+/// A version 3 document of any resources, which must share a group and version.
 pub fn v3_document(resources: &[&Resource]) -> Bytes {
     let descriptions = Descriptions::load();
     let mut out = Writer::default();
@@ -165,16 +193,15 @@ fn write_schemas(
     flavor: Flavor,
 ) {
     out.open();
-    let Some(first) = resources.first() else {
-        out.close();
-        return;
-    };
-    let schema = first.schema.schema();
+    let schema = kinds().schema();
     let bodies = paths::body_kinds(resources);
+    let (customs, resources): (Vec<&Resource>, Vec<&Resource>) =
+        resources.iter().partition(|one| one.custom.is_some());
     let mut roots: Vec<SchemaRef> = resources.iter().map(|one| one.schema.clone()).collect();
     roots.extend(bodies.iter().map(|one| one.schema.clone()));
     let ids = roots.iter().map(SchemaRef::id);
-    let common = COMMON.iter().filter_map(|name| schema.find(name));
+    let names = COMMON.iter().chain((!customs.is_empty()).then_some(&OBJECT_META));
+    let common = names.filter_map(|name| schema.find(name));
     let reached: BTreeSet<TypeId> = schemas::reachable(schema, ids.chain(common));
     for id in reached {
         let kinds: Vec<Value> = resources
@@ -185,6 +212,11 @@ fn write_schemas(
             .collect();
         let (name, body) = schemas::of(schema, id, descriptions, kinds, flavor);
         out.entry(&name, &body);
+    }
+    for resource in customs {
+        for (name, body) in crate::custom::openapi::schemas(resource, flavor) {
+            out.entry(&name, &body);
+        }
     }
     for resource in resources.iter().filter(|one| one.has_verb("list")) {
         let (name, body) = schemas::list_of(resource, flavor);
@@ -197,7 +229,7 @@ fn write_schemas(
 }
 
 /// `x-kubernetes-group-version-kind` of a kind.
-fn gvk_extension(resource: &Resource, kind: &str) -> Value {
+pub(crate) fn gvk_extension(resource: &Resource, kind: &str) -> Value {
     json!({"group": resource.group, "version": resource.version, "kind": kind})
 }
 

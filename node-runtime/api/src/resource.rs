@@ -1,7 +1,10 @@
 //! A resource: everything the server knows about one kind in one version.
 
+use std::sync::Arc;
+
 use minik_meta::{GroupKind, GroupResource, GroupVersionKind, gvk};
 
+use crate::custom::{Custom, JsonPath};
 use crate::schema::{SchemaRef, Text};
 
 /// One kind in one served version. Built-in ones live as long as the process
@@ -44,6 +47,8 @@ pub struct Resource {
     pub has_generation: bool,
     /// Paths behind the `scale` subresource.
     pub scale: Option<ScalePaths>,
+    /// What it has as a custom resource; none for built-in kinds.
+    pub custom: Option<Arc<Custom>>,
 }
 
 /// A subresource: what is under `/NAME` of an object.
@@ -120,6 +125,8 @@ pub enum Cell {
     Path(Text, Text),
     /// By the function of this name, see `table/cells`.
     Named(Text),
+    /// What a path of a custom resource's definition leads to.
+    Query(JsonPath),
 }
 
 impl Resource {
@@ -141,6 +148,21 @@ impl Resource {
     /// Group and plural, as most errors name it.
     pub fn group_resource(&self) -> GroupResource {
         GroupResource::new(self.group.clone(), self.plural.clone())
+    }
+
+    /// What OpenAPI calls the kind: `io.k8s.api.core.v1.Pod`, `com.example.v1.Widget`.
+    pub fn definition(&self) -> Text {
+        if self.custom.is_none() {
+            return self.schema.root().name.clone();
+        }
+        Text::Owned(definition_name(&self.group, &self.version, &self.kind))
+    }
+
+    /// The verbs that discovery tells of: nothing is made of a kind whose definition is going.
+    pub fn listed_verbs(&self) -> Vec<&str> {
+        let going = self.custom.as_ref().is_some_and(|custom| custom.terminating);
+        let verbs = self.verbs.iter().map(AsRef::as_ref);
+        verbs.filter(|verb| !going || !matches!(*verb, "create" | "patch" | "update")).collect()
     }
 
     /// Whether the main resource has the verb.
@@ -167,4 +189,11 @@ impl Resource {
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind
     }
+}
+
+/// What OpenAPI calls a custom kind: `com.example.v1.Widget`.
+pub(crate) fn definition_name(group: &str, version: &str, kind: &str) -> String {
+    let mut parts: Vec<&str> = group.split('.').rev().collect();
+    parts.extend([version, kind]);
+    parts.join(".")
 }

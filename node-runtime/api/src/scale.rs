@@ -29,6 +29,19 @@ pub fn read(resource: &Resource, object: &Value) -> Result<Value, Status> {
     }))
 }
 
+/// Whether the object says how many replicas it wants. Objects of custom resources need not.
+///
+/// # Errors
+/// 500 where it does not.
+pub fn check_wanted(resource: &Resource, object: &Value) -> Result<(), Status> {
+    let path = &paths(resource)?.spec_replicas;
+    let absent = object::integer(object, &steps(path)).is_none();
+    if absent && resource.custom.is_some() {
+        return Err(Status::internal(format!("the spec replicas field {path:?} does not exist")));
+    }
+    Ok(())
+}
+
 /// Writes the replicas of a `Scale` into an object.
 ///
 /// # Errors

@@ -4,7 +4,8 @@
 //! (decoding, pruning, defaults, patches, OpenAPI) walk a value and a type side by side.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -32,11 +33,14 @@ pub struct Type {
     pub fields: Vec<Field>,
     /// Replaced as a whole by apply (`x-kubernetes-map-type: atomic`).
     pub atomic: bool,
+    /// What fields hold that are not named; such fields are unknown where this is absent. Only
+    /// custom resources have it.
+    pub others: Option<FieldType>,
     pub(crate) hook: Option<DefaultsHook>,
 }
 
 /// A field of an object type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Field {
     /// JSON name.
     pub name: Text,
@@ -115,7 +119,7 @@ pub enum ListKind {
     Map(Vec<Text>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Extra {
     pub(crate) list: Option<ListKind>,
     pub(crate) map_atomic: bool,
@@ -214,19 +218,49 @@ impl Field {
 /// A type together with the schema it lives in.
 #[derive(Clone, Debug)]
 pub struct SchemaRef {
-    schema: Arc<Schema>,
+    source: Source,
     root: TypeId,
 }
 
+#[derive(Clone)]
+enum Source {
+    Ready(Arc<Schema>),
+    Later(Arc<Later>),
+}
+
+/// A schema that is made when first asked for.
+struct Later {
+    made: OnceLock<Arc<Schema>>,
+    make: Box<dyn Fn() -> Schema + Send + Sync>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Ready(_) => "Ready",
+            Source::Later(_) => "Later",
+        })
+    }
+}
+
 impl SchemaRef {
-    /// A type of a schema. For custom resources the schema is made from their definition.
+    /// A type of a schema.
     pub fn new(schema: Arc<Schema>, root: TypeId) -> Self {
-        Self { schema, root }
+        Self { source: Source::Ready(schema), root }
+    }
+
+    /// The first type of a schema that is made when first asked for: that of a custom resource.
+    pub(crate) fn later(make: impl Fn() -> Schema + Send + Sync + 'static) -> Self {
+        let later = Later { made: OnceLock::new(), make: Box::new(make) };
+        Self { source: Source::Later(Arc::new(later)), root: TypeId(0) }
     }
 
     /// The schema.
     pub fn schema(&self) -> &Arc<Schema> {
-        &self.schema
+        match &self.source {
+            Source::Ready(schema) => schema,
+            Source::Later(later) => later.made.get_or_init(|| Arc::new((later.make)())),
+        }
     }
 
     /// Which type.
@@ -236,6 +270,6 @@ impl SchemaRef {
 
     /// The type itself.
     pub fn root(&self) -> &Type {
-        self.schema.get(self.root)
+        self.schema().get(self.root)
     }
 }

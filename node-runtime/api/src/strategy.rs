@@ -7,11 +7,10 @@
 mod jobs;
 mod services;
 
-use std::collections::BTreeMap;
-
 use minik_meta::{Status, object};
 use serde_json::{Map, Value, json};
 
+use crate::custom::definition;
 use crate::defaults;
 use crate::resource::Resource;
 use crate::validate;
@@ -44,6 +43,7 @@ pub fn prepare_create(resource: &Resource, new: &mut Value) {
         ("", "Namespace") => add_namespace_finalizer(new),
         ("", "Service") => services::prepare_create(new),
         ("batch", "Job") => jobs::generate_selector(new),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::prepare_create(new),
         _ => {}
     }
 }
@@ -58,6 +58,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     match (resource.group.as_ref(), resource.kind.as_ref()) {
         ("", "Namespace") => keep(new, old, &["spec", "finalizers"]),
         ("", "Service") => services::prepare_update(new, old),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::prepare_update(new),
         _ => {}
     }
     if resource.has_generation && spec_changed(resource, new, old) {
@@ -67,7 +68,7 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
 }
 
 /// Makes a new version ready to replace `old` through the `status` subresource: only the status,
-/// and metadata that users own, is taken from `new`.
+/// and metadata that users own, is taken from `new`; of custom resources the status alone.
 pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) {
     keep_metadata(new, old, SERVER_METADATA);
     if resource.is("apps", "Deployment") {
@@ -77,8 +78,21 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
         keep_metadata(new, old, &["ownerReferences"]);
     }
     let status = object::remove(new, &["status"]);
-    let metadata = object::remove(new, &["metadata"]);
+    let mut metadata = object::remove(new, &["metadata"]);
     let Some(old) = old.as_object() else { return };
+    if resource.custom.is_some() {
+        // Of custom resources nothing but the status, and who wrote it.
+        let owners = metadata.as_mut().and_then(|one| object::remove(one, &["managedFields"]));
+        metadata = old.get("metadata").cloned();
+        if let Some(metadata) = &mut metadata {
+            match owners {
+                Some(owners) => object::set(metadata, &["managedFields"], owners),
+                None => {
+                    object::remove(metadata, &["managedFields"]);
+                }
+            }
+        }
+    }
     let mut result: Map<String, Value> = old.clone();
     result.insert("metadata".into(), metadata.unwrap_or_else(|| json!({})));
     match status {
@@ -167,16 +181,18 @@ fn keep(new: &mut Value, old: &Value, path: &[&str]) {
 /// Whether anything but metadata and status differs. A Deployment's annotations count, too: they
 /// are copied to its ReplicaSets.
 fn spec_changed(resource: &Resource, new: &Value, old: &Value) -> bool {
-    fn relevant(value: &Value) -> BTreeMap<&str, &Value> {
-        let fields = value.as_object().into_iter().flatten();
-        let fields = fields.map(|(key, value)| (key.as_str(), value));
-        fields.filter(|(key, _)| !matches!(*key, "metadata" | "status")).collect()
-    }
+    // A status that is not written apart is part of the spec.
+    let apart = resource.custom.is_none() || resource.has_status();
+    let counts = |key: &str| key != "metadata" && !(apart && key == "status");
     let same_annotations = || {
         let path = ["metadata", "annotations"];
         object::at(new, &path) == object::at(old, &path)
     };
-    relevant(new) != relevant(old) || (resource.is("apps", "Deployment") && !same_annotations())
+    let fields =
+        |value| object::map(value, &[]).into_iter().flatten().filter(|(key, _)| counts(key));
+    let same = fields(new).count() == fields(old).count()
+        && fields(new).all(|(key, value)| old.get(key) == Some(value));
+    !same || (resource.is("apps", "Deployment") && !same_annotations())
 }
 
 fn add_namespace_finalizer(new: &mut Value) {

@@ -126,6 +126,13 @@ fn cell(column: &Column, item: &Value, now: OffsetDateTime) -> Value {
             Some(make) => make(item, now),
             None => Value::Null,
         },
+        Cell::Query(path) => match (path.first(item), column.kind.as_ref()) {
+            (Some(Value::String(text)), "date") => match time::parse(text) {
+                Some(_) => age(text, now),
+                None => "<invalid>".into(),
+            },
+            (found, _) => crate::custom::cell(column, found),
+        },
         Cell::Path(path, otherwise) => {
             let found = at_path(item, path).filter(|value| !value.is_null());
             match (found, column.kind.as_ref()) {

@@ -18,6 +18,7 @@ mod workload;
 use minik_meta::{FieldError, Path};
 use serde_json::Value;
 
+use crate::custom::definition;
 use crate::resource::Resource;
 use at::At;
 
@@ -27,7 +28,8 @@ pub(crate) use at::Errors;
 pub(crate) fn create(resource: &Resource, new: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::create(resource, new, &mut errors);
-    spec(resource, new, &mut errors);
+    spec(resource, new, None, &mut errors);
+    custom(resource, new, None, &mut errors);
     errors.into_vec()
 }
 
@@ -35,19 +37,40 @@ pub(crate) fn create(resource: &Resource, new: &Value) -> Vec<FieldError> {
 pub(crate) fn update(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::update(new, old, &mut errors);
-    spec(resource, new, &mut errors);
+    spec(resource, new, Some(old), &mut errors);
+    custom(resource, new, Some(old), &mut errors);
     immutable(resource, new, old, &mut errors);
     errors.into_vec()
 }
 
 /// What is wrong with replacing the status of `old`.
-pub(crate) fn status_update(_: &Resource, new: &Value, old: &Value) -> Vec<FieldError> {
+pub(crate) fn status_update(resource: &Resource, new: &Value, old: &Value) -> Vec<FieldError> {
     let mut errors = Errors::default();
     metadata::update(new, old, &mut errors);
+    custom(resource, new, Some(old), &mut errors);
     errors.into_vec()
 }
 
-fn spec(resource: &Resource, new: &Value, errors: &mut Errors) {
+/// Rules of the metadata of an object inside another.
+pub(crate) fn embedded_metadata(value: &Value, at: &Path, errors: &mut Vec<FieldError>) {
+    let mut found = Errors::default();
+    let metadata = value.get("metadata").unwrap_or(&Value::Null);
+    metadata::common(&At { path: at.child("metadata"), value: metadata }, &mut found);
+    errors.extend(found.into_vec());
+}
+
+fn custom(resource: &Resource, new: &Value, old: Option<&Value>, errors: &mut Errors) {
+    if let Some(custom) = &resource.custom {
+        crate::custom::check(resource, custom, new, old)
+            .into_iter()
+            .for_each(|one| errors.push(one));
+    }
+}
+
+fn spec(resource: &Resource, new: &Value, old: Option<&Value>, errors: &mut Errors) {
+    if resource.custom.is_some() {
+        return;
+    }
     let object = At::root(new);
     match (resource.group.as_ref(), resource.kind.as_ref()) {
         ("", "Pod") => pod::pod(&object, errors),
@@ -62,6 +85,9 @@ fn spec(resource: &Resource, new: &Value, errors: &mut Errors) {
         ("batch", "CronJob") => workload::cron_job(&object, errors),
         ("networking.k8s.io", _) | ("discovery.k8s.io", _) => {
             network::validate(&resource.kind, &object, errors);
+        }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            definition::validate(new, old).into_iter().for_each(|one| errors.push(one));
         }
         (group, kind) => cluster::validate(group, kind, &object, errors),
     }

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod defaults;
+mod definitions;
 mod escalation;
 mod limits;
 mod namespace;
@@ -65,6 +66,7 @@ pub(crate) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
     unserved::warn(call);
+    definitions::warn(call, object);
     limits::check(call, object)?;
     escalation::check(call, None, object)
 }
@@ -78,6 +80,7 @@ pub(crate) fn check_update(
 ) -> Result<(), Status> {
     node::check_update(call, old, new)?;
     if part == Part::Main {
+        definitions::warn(call, new);
         escalation::check(call, Some(old), new)?;
     }
     Ok(())

@@ -55,7 +55,8 @@ impl Call {
             }
             _ => String::new(),
         };
-        let warnings = Mutex::default();
+        let deprecation = kind.custom.as_ref().and_then(|custom| custom.deprecation.as_deref());
+        let warnings = Mutex::new(deprecation.map(str::to_owned).into_iter().collect());
         Ok(Call { core, user, verb, kind, target, query, output, dry_run, manager, warnings })
     }
 

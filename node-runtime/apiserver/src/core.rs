@@ -42,7 +42,7 @@ impl Core {
     ) -> Result<Arc<Core>, BuildError> {
         let kubelet_tls = tls::client_config(&secrets.client_ca_pem, &secrets.kubelet_client)?;
         Ok(Arc::new(Core {
-            kinds: Kinds::new(),
+            kinds: Kinds::new(&store)?,
             authorizer: Authorizer::new(&store)?,
             tokens: Tokens::new(&config.issuer(), &secrets.service_account)?,
             allocator: Allocator::new(&store, &config)?,

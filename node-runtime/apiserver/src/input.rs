@@ -23,6 +23,12 @@ const PATCH_TYPES: &[&str] = &[
 ];
 const APPLY_TYPE: &str = "application/apply-patch+yaml";
 
+/// Custom resources have no rules for merging lists strategically.
+const CUSTOM_PATCH_TYPES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", APPLY_TYPE];
+/// Nor do they have a binary form.
+const CUSTOM_OBJECT_TYPES: &[&str] = &["application/json", "application/yaml"];
+
 /// The bytes of the body, within the limit.
 pub(crate) async fn bytes(request: Request<Body>) -> Result<Bytes, Status> {
     body::read(request.into_body()).await.map_err(|error| match error {
@@ -63,6 +69,9 @@ fn decode_as(
 ) -> Result<(Value, Vec<String>), Status> {
     match wire {
         Wire::Text(content) => decode::decode(resource, bytes, content, validation),
+        Wire::Protobuf if resource.custom.is_some() => {
+            Err(Status::unsupported_media_type(CUSTOM_OBJECT_TYPES))
+        }
         Wire::Protobuf => {
             let mut value = protobuf::decode(&resource.schema, bytes)
                 .map_err(|error| Status::bad_request(error.to_string()))?;
@@ -124,6 +133,9 @@ pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Patch, 
     let make: fn(Value) -> Patch = match media_type.as_str() {
         "application/json-patch+json" => Patch::Json,
         "application/merge-patch+json" => Patch::Merge,
+        _ if call.kind.custom.is_some() && media_type.starts_with("application/strategic") => {
+            return Err(Status::unsupported_media_type(CUSTOM_PATCH_TYPES));
+        }
         "application/strategic-merge-patch+json" => Patch::Strategic,
         APPLY_TYPE => return applied(call, request).await,
         _ => return Err(Status::unsupported_media_type(PATCH_TYPES)),

@@ -1,29 +1,37 @@
-//! Which resources there are: the built-in table, behind the one lookup that more kinds will join.
+//! Which resources there are: the built-in table and the custom ones, behind one lookup.
 
 use std::sync::Arc;
 
+use minik_api::kinds::Group;
 use minik_api::{KindTable, Resource};
 use minik_meta::Status;
+use minik_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
 
+use crate::definitions::Definitions;
+use crate::live::Live;
 use crate::route::Target;
 
 /// A resource, shared by the requests that are about it: it outlives its definition while they
 /// last.
 pub(crate) type Kind = Arc<Resource>;
 
-/// All resources that are served.
+/// All resources that are served. Custom ones are those of the definitions in the store, as of
+/// the moment of the question.
 pub(crate) struct Kinds {
     table: &'static KindTable,
+    custom: Live<Definitions>,
 }
 
 impl Kinds {
-    pub(crate) fn new() -> Kinds {
-        Kinds { table: minik_api::kinds() }
+    pub(crate) fn new(store: &Store) -> Result<Kinds, StoreError> {
+        Ok(Kinds { table: minik_api::kinds(), custom: Live::new(store)? })
     }
 
     /// The resource of a path, if it is served.
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Kind> {
-        self.table.by_resource(group, version, plural).cloned()
+        let built_in = self.table.by_resource(group, version, plural).cloned();
+        built_in.or_else(|| self.custom.now().find(group, version, plural))
     }
 
     /// The resource of a request, or 404. A path that leaves out the namespace of a namespaced
@@ -48,8 +56,54 @@ impl Kinds {
         body.or_else(|| self.table.by_kind(group, version, kind)).cloned()
     }
 
-    /// All of them, in the order of discovery.
-    pub(crate) fn table(&self) -> &'static KindTable {
-        self.table
+    /// Cancelled when `kind` is gone or has another shape: what follows its objects ends then.
+    pub(crate) fn retirement(&self, kind: &Resource) -> CancellationToken {
+        match kind.custom {
+            None => CancellationToken::new(),
+            Some(_) => self.custom.now().retirement(&kind.group, &kind.version, &kind.plural),
+        }
+    }
+
+    /// Takes in changed definitions, so that what follows the old ones ends.
+    pub(crate) fn refresh(&self) {
+        drop(self.custom.now());
+    }
+
+    /// All custom resources, by group, version and name.
+    pub(crate) fn customs(&self) -> Vec<Kind> {
+        self.custom.now().all()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Kind> {
+        self.table.all().iter().cloned().chain(self.customs()).collect()
+    }
+
+    /// Those of one version.
+    pub(crate) fn in_version(&self, group: &str, version: &str) -> Vec<Kind> {
+        let built_in = self.table.in_version(group, version).cloned();
+        let mut found: Vec<Kind> = built_in.collect();
+        let customs = self.custom.now().all();
+        found
+            .extend(customs.into_iter().filter(|one| one.group == group && one.version == version));
+        found
+    }
+
+    /// API groups in the order of discovery: the core group, built-in groups, custom ones.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let mut groups = self.table.groups().to_vec();
+        for custom in self.custom.now().groups() {
+            match groups.iter_mut().find(|one| one.name == custom.name) {
+                Some(known) => {
+                    for version in custom.versions {
+                        if !known.versions.contains(&version) {
+                            known.versions.push(version);
+                        }
+                    }
+                }
+                None => groups.push(custom),
+            }
+        }
+        groups
     }
 }

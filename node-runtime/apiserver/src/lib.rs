@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Read in this order: `route` (what can be asked), `pipeline` (the way of every request),
-//! `verbs/write` (the road of every write), `verbs/watch`, then what interests you. [`Config`]
-//! says how to serve, [`Config::build`] checks and binds, [`ApiServer::run`] serves until drained.
+//! `verbs/write` (the road of every write), `verbs/watch`, `definitions` (custom resources), then
+//! what interests you. [`Config`] says how to serve, [`Config::build`] checks and binds,
+//! [`ApiServer::run`] serves until drained.
 
 mod admission;
 mod alloc;
@@ -18,7 +19,9 @@ mod body;
 mod bootstrap;
 mod call;
 mod config;
+mod convert;
 mod core;
+mod definitions;
 mod expiry;
 mod forward;
 mod input;
@@ -40,6 +43,7 @@ mod subresource;
 mod tls;
 mod user;
 mod verbs;
+mod webhook;
 
 pub use authn::token::TokenError;
 pub use body::{Body, BodyError};

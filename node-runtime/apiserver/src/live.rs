@@ -7,7 +7,8 @@
 use std::ops::Deref;
 use std::sync::{RwLock, RwLockReadGuard};
 
-use minik_store::{EventKind, ListOptions, Store, StoreError, Watch};
+use bytes::Bytes;
+use minik_store::{EventKind, ListOptions, Revision, Store, StoreError, Watch};
 use serde_json::Value;
 
 /// State that is folded from the objects below some prefixes.
@@ -17,6 +18,12 @@ pub(crate) trait Fold: Default {
 
     /// Takes the new state of one object (`None`: deleted). `key` is the full key.
     fn apply(&mut self, key: &str, object: Option<&Value>);
+
+    /// Like [`Fold::apply`], for state that keeps what is stored, and when it was written.
+    fn apply_stored(&mut self, key: &str, stored: Option<(&Bytes, Revision)>) {
+        let object = stored.and_then(|(bytes, _)| serde_json::from_slice::<Value>(bytes).ok());
+        self.apply(key, object.as_ref());
+    }
 }
 
 /// A [`Fold`] that follows the store.
@@ -69,9 +76,7 @@ impl<T: Fold> Inner<T> {
         for prefix in T::PREFIXES {
             let page = store.list(prefix, &ListOptions::default())?;
             for entry in &page.entries {
-                if let Ok(object) = serde_json::from_slice(&entry.value) {
-                    state.apply(&entry.key, Some(&object));
-                }
+                state.apply_stored(&entry.key, Some((&entry.value, entry.modified)));
             }
             watches.push(store.watch(prefix, page.revision)?);
         }
@@ -84,11 +89,11 @@ impl<T: Fold> Inner<T> {
                 match watch.try_next() {
                     Ok(None) => break,
                     Ok(Some(event)) => {
-                        let object = match event.kind {
-                            EventKind::Put => serde_json::from_slice::<Value>(&event.value).ok(),
+                        let stored = match event.kind {
+                            EventKind::Put => Some((&event.value, event.revision)),
                             EventKind::Delete => None,
                         };
-                        self.state.apply(&event.key, object.as_ref());
+                        self.state.apply_stored(&event.key, stored);
                     }
                     // More changed since the last look than the store remembers: read it anew.
                     // A closed store keeps its last state.

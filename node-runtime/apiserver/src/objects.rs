@@ -5,7 +5,7 @@
 //! in by copying, without parsing: see [`splice`].
 
 use bytes::{BufMut, Bytes, BytesMut};
-use minik_api::Resource;
+use minik_api::{FieldValidation, Resource};
 use minik_meta::object;
 use minik_store::Revision;
 use serde_json::{Map, Value};
@@ -37,14 +37,49 @@ pub(crate) fn key(resource: &Resource, namespace: &str, name: &str) -> String {
 pub(crate) fn read(resource: &Resource, bytes: &[u8], revision: Revision) -> Value {
     let mut value: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
     convert(&mut value, resource, Direction::FromStorage);
+    if resource.custom.is_some() && !fits(resource, bytes, revision) {
+        refit(resource, &mut value);
+    }
     let metadata = object::metadata_mut(&mut value);
     metadata.insert("resourceVersion".to_owned(), revision.to_string().into());
     value
 }
 
+/// Whether stored bytes are in the version of `resource` and as its schema wants them. Those of
+/// built-in kinds always are where versions are equal; a custom resource's schema may have changed
+/// since they were written.
+pub(crate) fn fits(resource: &Resource, bytes: &[u8], revision: Revision) -> bool {
+    let Some(custom) = &resource.custom else { return resource.is_storage_version() };
+    revision.0 > custom.since && is_in_version(resource, bytes)
+}
+
+/// Whether stored bytes of a custom resource are in its version.
+pub(crate) fn is_in_version(resource: &Resource, bytes: &[u8]) -> bool {
+    const START: &[u8] = b"{\"apiVersion\":\"";
+    let rest = bytes.strip_prefix(START);
+    let rest = rest.and_then(|rest| rest.strip_prefix(resource.group.as_bytes()));
+    let rest = rest.and_then(|rest| rest.strip_prefix(b"/"));
+    let rest = rest.and_then(|rest| rest.strip_prefix(resource.version.as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b"\""))
+}
+
+/// Makes an object that was written under another schema one of this one.
+pub(crate) fn refit(resource: &Resource, value: &mut Value) {
+    // What was good enough to be stored is shown, if only as it is.
+    if let Err(error) = minik_api::conform(resource, value, FieldValidation::Ignore) {
+        tracing::warn!(kind = %resource.gvk(), %error, "a stored object does not fit its kind");
+    }
+    minik_api::default(resource, value);
+}
+
 /// The bytes to store for `value`.
 pub(crate) fn write(resource: &Resource, mut value: Value) -> Bytes {
     convert(&mut value, resource, Direction::ToStorage);
+    bytes(value)
+}
+
+/// The bytes to store for a value that is in its storage version.
+pub(crate) fn bytes(mut value: Value) -> Bytes {
     object::remove(&mut value, &["metadata", "resourceVersion"]);
     object::remove(&mut value, &["metadata", "selfLink"]);
     let Value::Object(mut fields) = value else { return Bytes::new() };
@@ -66,10 +101,20 @@ enum Direction {
 
 /// Converts between the version that is served and the one that is stored.
 fn convert(value: &mut Value, served: &Resource, direction: Direction) {
+    let storage = &served.storage;
+    if served.custom.is_some() {
+        // Versions differ in name only, or were converted before.
+        let version = match direction {
+            Direction::FromStorage => &served.version,
+            Direction::ToStorage => &storage.version,
+        };
+        let version = minik_meta::gvk::api_version(&served.group, version);
+        object::set(value, &["apiVersion"], version);
+        return;
+    }
     if served.is_storage_version() {
         return;
     }
-    let storage = &served.storage;
     let stored = minik_api::kinds().by_resource(&storage.group, &storage.version, &storage.plural);
     let converted = match (stored, direction) {
         (Some(stored), Direction::FromStorage) => minik_api::convert(value, stored, served),

@@ -20,7 +20,7 @@ pub(crate) fn one(call: &Call, code: StatusCode, object: Value) -> Response<Body
 
 /// One stored object as an answer; without parsing where nothing has to be changed.
 pub(crate) fn stored(call: &Call, stored: &Bytes, revision: Revision) -> Response<Body> {
-    if is_plain(&call.kind, call.output) {
+    if is_plain(&call.kind, call.output, stored, revision) {
         let mut out = BytesMut::with_capacity(stored.len() + 64);
         objects::splice(&mut out, stored, revision, Head::Full);
         out.put_u8(b'\n');
@@ -30,8 +30,14 @@ pub(crate) fn stored(call: &Call, stored: &Bytes, revision: Revision) -> Respons
 }
 
 /// Whether stored bytes can be sent as they are, but for the resource version.
-pub(crate) fn is_plain(resource: &Resource, output: Output) -> bool {
-    output == Output { format: Format::Json, shape: Shape::Whole } && resource.is_storage_version()
+pub(crate) fn is_plain(
+    resource: &Resource,
+    output: Output,
+    stored: &[u8],
+    revision: Revision,
+) -> bool {
+    output == Output { format: Format::Json, shape: Shape::Whole }
+        && objects::fits(resource, stored, revision)
 }
 
 /// What is made of one object, in an answer of its own or in a watch event. Tables name their

@@ -4,12 +4,13 @@ use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use minik_api::discovery::{self, AggregatedVersion};
-use minik_api::openapi;
+use minik_api::{Resource, openapi};
 use minik_meta::Status;
 use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::core::Core;
+use crate::kinds::Kind;
 use crate::negotiate::{self, Format};
 use crate::route::{Page, Query};
 use crate::{protobuf, respond};
@@ -27,12 +28,14 @@ pub(crate) fn serve(
         Page::Metrics => Ok(metrics(core)),
         Page::OpenApiV2 => {
             let media_type = openapi_v2_type(headers)?;
-            let etag = format!("\"{}\"", openapi::hash("v2"));
-            let json = || openapi::v2([]);
+            let customs = core.kinds.customs();
+            let refs = || customs.iter().map(AsRef::as_ref);
+            let etag = format!("\"{}\"", openapi::hash_with("v2", refs()));
+            let json = || openapi::v2(refs());
             Ok(tagged(headers, &etag, media_type, || openapi_v2(media_type, json())))
         }
         Page::OpenApiV3 { group_version: None } => {
-            let entries = openapi::v3_entries();
+            let entries = openapi_entries(core);
             let entries = entries.iter().map(|(path, hash)| (path.as_str(), hash.as_str()));
             Ok(json(&openapi::v3_index(entries)))
         }
@@ -60,7 +63,8 @@ fn json(value: &Value) -> Response<Body> {
 fn index(core: &Core) -> Value {
     let mut paths = vec!["/.well-known/openid-configuration".to_owned(), "/api".to_owned()];
     paths.extend(["/api/v1".to_owned(), "/apis".to_owned()]);
-    for group in core.kinds.table().groups().iter().filter(|group| !group.name.is_empty()) {
+    let groups = core.kinds.groups();
+    for group in groups.iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|one| format!("/apis/{}/{one}", group.name)));
     }
@@ -211,11 +215,13 @@ fn openapi_v3(
         ["apis", group, version] => ((*group).to_owned(), (*version).to_owned()),
         _ => return Err(Status::not_found_path()),
     };
-    if core.kinds.table().in_version(&group, &version).next().is_none() {
+    let kinds = core.kinds.in_version(&group, &version);
+    if kinds.is_empty() {
         return Err(Status::not_found_path());
     }
-    let hash = openapi::hash(path);
-    let make = || openapi::v3_group(&group, &version).unwrap_or_default();
+    let hash = openapi_hash(path, &kinds);
+    let refs: Vec<&Resource> = kinds.iter().map(AsRef::as_ref).collect();
+    let make = || openapi::v3_document(&refs);
     let mut response = tagged(headers, &format!("\"{hash}\""), "application/json", make);
     // Under its hash a document never changes: clients may keep it.
     if query.get("hash") == Some(hash.as_str()) {
@@ -223,6 +229,28 @@ fn openapi_v3(
         response.headers_mut().insert(http::header::CACHE_CONTROL, forever);
     }
     Ok(response)
+}
+
+/// Paths and hashes of all documents.
+fn openapi_entries(core: &Core) -> Vec<(String, String)> {
+    let mut entries = Vec::new();
+    for group in core.kinds.groups() {
+        for version in &group.versions {
+            let path = openapi::v3_path(&group.name, version);
+            let hash = openapi_hash(&path, &core.kinds.in_version(&group.name, version));
+            entries.push((path, hash));
+        }
+    }
+    entries
+}
+
+fn openapi_hash(path: &str, kinds: &[Kind]) -> String {
+    let customs: Vec<&Resource> =
+        kinds.iter().map(AsRef::as_ref).filter(|kind: &&Resource| kind.custom.is_some()).collect();
+    match customs.is_empty() {
+        true => openapi::hash(path),
+        false => openapi::hash_with(path, customs),
+    }
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -234,7 +262,6 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// Discovery: aggregated for clients that ask for it, else one document per level.
 fn discovery(core: &Core, page: &Page, headers: &HeaderMap) -> Result<Response<Body>, Status> {
-    let table = core.kinds.table();
     let server = format!("{}:{}", core.config.advertise_address, core.config.advertise_port);
     let value = match page {
         Page::Legacy | Page::Groups => {
@@ -243,17 +270,20 @@ fn discovery(core: &Core, page: &Page, headers: &HeaderMap) -> Result<Response<B
             }
             match page {
                 Page::Legacy => discovery::core_versions(&server),
-                _ => discovery::group_list(table.groups()),
+                _ => discovery::group_list(&core.kinds.groups()),
             }
         }
         Page::Group { group: name } => {
-            let found = table.groups().iter().find(|group| group.name == *name);
+            let groups = core.kinds.groups();
+            let found = groups.iter().find(|group| group.name == *name);
             discovery::group(found.ok_or_else(Status::not_found_path)?)
         }
         Page::Resources { group, version } => {
-            let mut resources = table.in_version(group, version).map(AsRef::as_ref).peekable();
-            resources.peek().ok_or_else(Status::not_found_path)?;
-            discovery::resource_list(group, version, resources)
+            let kinds = core.kinds.in_version(group, version);
+            if kinds.is_empty() {
+                return Err(Status::not_found_path());
+            }
+            discovery::resource_list(group, version, kinds.iter().map(AsRef::as_ref))
         }
         _ => return Err(Status::not_found_path()),
     };
@@ -280,10 +310,10 @@ fn aggregated(
     form: AggregatedVersion,
     headers: &HeaderMap,
 ) -> Response<Body> {
-    let table = core.kinds.table();
     let legacy = *page == Page::Legacy;
-    let groups = table.groups().iter().filter(|group| group.name.is_empty() == legacy);
-    let resources: Vec<_> = table.all().iter().map(AsRef::as_ref).collect();
+    let (groups, kinds) = (core.kinds.groups(), core.kinds.all());
+    let groups = groups.iter().filter(|group| group.name.is_empty() == legacy);
+    let resources: Vec<&Resource> = kinds.iter().map(AsRef::as_ref).collect();
     let list = respond::write_json(&discovery::aggregated(form, groups, &resources));
     let content_type = format!(
         "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList",

@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::pipeline::{self, Caller};
 use crate::server::{Listener, serve};
 use crate::user::User;
-use crate::{bootstrap, expiry};
+use crate::{bootstrap, definitions, expiry};
 
 /// A bound server that has not accepted a connection yet.
 pub struct ApiServer {
@@ -48,6 +48,7 @@ impl ApiServer {
         let store = &self.core.store;
         chores.spawn(expiry::run(store.clone(), expiry::EVENT_LIFE, stop.clone()));
         chores.spawn(bootstrap::keep(Arc::clone(&self.core), stop.clone()));
+        chores.spawn(definitions::lifecycle::run(Arc::clone(&self.core), stop.clone()));
         if let Some(kind) = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles")
         {
             chores.spawn(aggregate::run(store.clone(), kind, stop.clone()));

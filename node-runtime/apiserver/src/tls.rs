@@ -100,6 +100,14 @@ pub(crate) fn client_config(ca_pem: &str, identity: &CertKey) -> Result<ClientCo
         .map_err(|source| TlsError::Unusable { what: "the kubelet client certificate", source })
 }
 
+/// The settings for connections to webhooks: verified by the authorities of `ca_pem`.
+pub(crate) fn verified_client_config(ca_pem: &str) -> Result<ClientConfig, TlsError> {
+    let settings = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?;
+    Ok(settings.with_root_certificates(roots("the CA bundle", ca_pem)?).with_no_client_auth())
+}
+
 /// The settings for connections to pods and services over `https:`, whose certificates nobody
 /// here can know: upstream does not verify them either.
 pub(crate) fn unverified_client_config() -> Result<ClientConfig, TlsError> {

@@ -40,10 +40,17 @@ async fn run_verb(call: &Call, request: Request<Body>) -> Result<Response<Body>,
     if !call.kind.has_verb(call.verb.as_str()) {
         return Err(not_supported(&call.resource(), call.verb));
     }
+    let going = call.kind.custom.as_ref().is_some_and(|custom| custom.terminating);
+    if going && call.verb == Verb::Create {
+        let mut status = not_supported(&call.resource(), call.verb);
+        status.message =
+            "create not allowed while custom resource definition is terminating".into();
+        return Err(status);
+    }
     let mut response = match call.verb {
-        Verb::Get => get::get(call),
-        Verb::List => list::list(call),
-        Verb::Watch => watch::watch(call),
+        Verb::Get => get::get(call).await,
+        Verb::List => list::list(call).await,
+        Verb::Watch => watch::watch(call).await,
         Verb::Create if subresource::is_virtual(call) => {
             subresource::create_virtual(call, request).await
         }

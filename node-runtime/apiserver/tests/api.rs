@@ -4,6 +4,10 @@
 mod access;
 #[path = "api/apply.rs"]
 mod apply;
+#[path = "api/conversion.rs"]
+mod conversion;
+#[path = "api/custom.rs"]
+mod custom;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/kubectl.rs"]

@@ -71,6 +71,9 @@ impl<'s> Walk<'s> {
             let element = PathElement::field(key);
             match field {
                 Some(field) => self.below(element, |walk| walk.field(field, value)),
+                None if let Some(others) = &ty.others => {
+                    self.below(element, |walk| walk.value(others, value));
+                }
                 // The rest of the object is not looked at, as upstream does.
                 None => {
                     return self.below(element, |walk| walk.note("field not declared in schema"));

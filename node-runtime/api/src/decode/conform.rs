@@ -28,6 +28,28 @@ pub(super) fn conform(shape: &SchemaRef, value: &mut Value) -> Result<Vec<String
     Ok(walk.unknown)
 }
 
+/// Fits the metadata of an object whose type is not known here; `path` is where it is.
+pub(crate) fn metadata(value: &mut Value, path: &str) -> Result<Vec<String>, String> {
+    const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let schema = crate::kinds::kinds().schema();
+    let ty = schema.get(schema.find(OBJECT_META).expect("the table has it"));
+    match value {
+        Value::Null => *value = Value::Object(Map::new()),
+        Value::Object(_) => {}
+        other => {
+            let found = json_name(other);
+            return Err(format!(
+                "json: cannot unmarshal {found} into Go value of type v1.ObjectMeta"
+            ));
+        }
+    }
+    let Value::Object(map) = value else { return Ok(Vec::new()) };
+    let mut walk =
+        Walk { schema, path: path.to_owned(), go_path: path.to_owned(), unknown: Vec::new() };
+    walk.object(ty, map)?;
+    Ok(walk.unknown)
+}
+
 struct Walk<'a> {
     schema: &'a Schema,
     /// With list indexes, for unknown fields.

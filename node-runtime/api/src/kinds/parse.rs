@@ -36,6 +36,7 @@ fn schema(text: &'static str) -> Schema {
                 name: first_word(head).into(),
                 fields: Vec::new(),
                 atomic: head.ends_with(" M=atomic"),
+                others: None,
                 hook: defaults::hook(first_word(head)),
             }),
             None => {
@@ -215,6 +216,7 @@ fn resource(
         name_rule: NameRule::Subdomain,
         has_generation: false,
         scale: None,
+        custom: None,
     }
 }
 

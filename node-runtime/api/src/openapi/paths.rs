@@ -5,14 +5,15 @@ use serde_json::{Map, Value, json};
 use super::{Flavor, base_path, camel_version, capital, gvk_extension, tag};
 use crate::kinds::kinds;
 use crate::resource::{Resource, Subresource};
+use crate::schema::Text;
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const PATCH_TYPES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
+    "application/strategic-merge-patch+json",
 ];
 
 /// Query parameters: name, type.
@@ -46,16 +47,16 @@ const DELETE: Parameters = &[
 ];
 
 /// One operation before it is put into either format.
-struct Operation<'a> {
+struct Operation {
     verb: &'static str,
     method: &'static str,
     /// First word of its id: `list`, `read`, `create`, …
     word: &'static str,
     parameters: Parameters,
     /// Definition of the request body.
-    body: Option<&'a str>,
+    body: Option<Text>,
     /// Definition of the answer.
-    answer: &'a str,
+    answer: Text,
     /// What follows the kind in its id.
     suffix: String,
     /// Kind in its extension.
@@ -107,7 +108,7 @@ pub(super) fn body_kinds<'a>(resources: &[&'a Resource]) -> Vec<&'a Resource> {
     found
 }
 
-fn operation<'a>(resource: &'a Resource, verb: &'static str) -> Operation<'a> {
+fn operation(resource: &Resource, verb: &'static str) -> Operation {
     let (method, word, parameters): (_, _, Parameters) = match verb {
         "list" => ("get", "list", LIST),
         "get" => ("get", "read", &[]),
@@ -117,14 +118,14 @@ fn operation<'a>(resource: &'a Resource, verb: &'static str) -> Operation<'a> {
         "delete" => ("delete", "delete", DELETE),
         _ => ("delete", "deleteCollection", LIST),
     };
-    let own = resource.schema.root().name.as_ref();
+    let own = resource.definition();
     let body = match verb {
-        "create" | "update" | "patch" => Some(own),
-        "delete" | "deletecollection" => Some(DELETE_OPTIONS),
+        "create" | "update" | "patch" => Some(own.clone()),
+        "delete" | "deletecollection" => Some(DELETE_OPTIONS.into()),
         _ => None,
     };
     let answer = match verb {
-        "delete" | "deletecollection" => STATUS,
+        "delete" | "deletecollection" => STATUS.into(),
         _ => own,
     };
     Operation {
@@ -140,14 +141,14 @@ fn operation<'a>(resource: &'a Resource, verb: &'static str) -> Operation<'a> {
     }
 }
 
-fn list_everywhere(resource: &Resource) -> Vec<Operation<'_>> {
+fn list_everywhere(resource: &Resource) -> Vec<Operation> {
     let mut list = operation(resource, "list");
     list.namespaced = false;
     list.suffix = "ForAllNamespaces".to_owned();
     vec![list]
 }
 
-fn collection(resource: &Resource) -> Vec<Operation<'_>> {
+fn collection(resource: &Resource) -> Vec<Operation> {
     let verbs = ["list", "create", "deletecollection"];
     verbs
         .into_iter()
@@ -156,7 +157,7 @@ fn collection(resource: &Resource) -> Vec<Operation<'_>> {
         .collect()
 }
 
-fn single(resource: &Resource) -> Vec<Operation<'_>> {
+fn single(resource: &Resource) -> Vec<Operation> {
     let verbs = ["get", "update", "patch", "delete"];
     verbs
         .into_iter()
@@ -165,12 +166,12 @@ fn single(resource: &Resource) -> Vec<Operation<'_>> {
         .collect()
 }
 
-fn subresource<'a>(resource: &'a Resource, sub: &'a Subresource) -> Vec<Operation<'a>> {
+fn subresource(resource: &Resource, sub: &Subresource) -> Vec<Operation> {
     let table = kinds();
     let body = table
         .body(&sub.group, &sub.version, &sub.kind)
         .or_else(|| table.by_kind(&sub.group, &sub.version, &sub.kind));
-    let definition = body.map(|one| one.schema.root().name.as_ref());
+    let definition = body.map(|one| one.schema.root().name.clone());
     let own = sub.kind == resource.kind;
     ["get", "create", "update", "patch", "delete"]
         .into_iter()
@@ -181,11 +182,11 @@ fn subresource<'a>(resource: &'a Resource, sub: &'a Subresource) -> Vec<Operatio
             if connect {
                 (one.verb, one.body, one.parameters) = ("connect", None, &[]);
             }
-            if let Some(definition) = definition {
-                one.body = one.body.map(|_| definition);
-                one.answer = definition;
+            if let Some(definition) = &definition {
+                one.body = one.body.map(|_| definition.clone());
+                one.answer = definition.clone();
             } else if own {
-                one.answer = resource.schema.root().name.as_ref();
+                one.answer = resource.definition();
             }
             one.suffix = capital(&sub.name);
             one.kind = json!({"group": sub.group, "version": sub.version, "kind": sub.kind});
@@ -197,7 +198,7 @@ fn subresource<'a>(resource: &'a Resource, sub: &'a Subresource) -> Vec<Operatio
 /// The path item of some operations, with the parameters they share.
 fn item(
     resource: &Resource,
-    operations: Vec<Operation<'_>>,
+    operations: Vec<Operation>,
     in_path: &[&str],
     flavor: Flavor,
 ) -> Value {
@@ -229,7 +230,7 @@ fn query_parameter(name: &str, kind: &str, flavor: Flavor) -> Value {
     }
 }
 
-fn describe(resource: &Resource, one: &Operation<'_>, flavor: Flavor) -> Value {
+fn describe(resource: &Resource, one: &Operation, flavor: Flavor) -> Value {
     let version = camel_version(&resource.group, &resource.version);
     let namespaced = if one.namespaced { "Namespaced" } else { "" };
     let id = match one.verb {
@@ -255,10 +256,10 @@ fn describe(resource: &Resource, one: &Operation<'_>, flavor: Flavor) -> Value {
     // A list answers with the list of the kind, which is named after it.
     let answer = match one.verb {
         "list" => format!("{}List", one.answer),
-        _ => one.answer.to_owned(),
+        _ => one.answer.to_string(),
     };
     let answers = answers(&answer, one, flavor);
-    match (flavor, one.body) {
+    match (flavor, &one.body) {
         (_, None) => {}
         (Flavor::V2, Some(body)) => parameters.push(json!({
             "name": "body", "in": "body", "required": one.verb != "delete",
@@ -266,14 +267,14 @@ fn describe(resource: &Resource, one: &Operation<'_>, flavor: Flavor) -> Value {
         })),
         (Flavor::V3, Some(body)) => {
             let schema = json!({"schema": body_schema(one, body, flavor)});
-            let types: &[&str] = if one.verb == "patch" { PATCH_TYPES } else { &["*/*"] };
+            let types = if one.verb == "patch" { patch_types(resource) } else { &["*/*"] };
             let content: Map<String, Value> =
                 types.iter().map(|kind| ((*kind).to_owned(), schema.clone())).collect();
             map.insert("requestBody".into(), json!({"content": content}));
         }
     }
     if flavor == Flavor::V2 {
-        let consumes: &[&str] = if one.verb == "patch" { PATCH_TYPES } else { &["*/*"] };
+        let consumes = if one.verb == "patch" { patch_types(resource) } else { &["*/*"] };
         map.insert("consumes".into(), json!(consumes));
         map.insert("produces".into(), json!(["application/json", "application/yaml"]));
     }
@@ -284,15 +285,20 @@ fn describe(resource: &Resource, one: &Operation<'_>, flavor: Flavor) -> Value {
     Value::Object(map)
 }
 
+/// Strategic merge needs types that were made for it.
+fn patch_types(resource: &Resource) -> &'static [&'static str] {
+    if resource.custom.is_some() { &PATCH_TYPES[..3] } else { PATCH_TYPES }
+}
+
 /// Patches may look like anything; all other bodies are what they say.
-fn body_schema(one: &Operation<'_>, body: &str, flavor: Flavor) -> Value {
+fn body_schema(one: &Operation, body: &str, flavor: Flavor) -> Value {
     match one.verb {
         "patch" => json!({"type": "object"}),
         _ => json!({"$ref": flavor.reference(body)}),
     }
 }
 
-fn answers(answer: &str, one: &Operation<'_>, flavor: Flavor) -> Value {
+fn answers(answer: &str, one: &Operation, flavor: Flavor) -> Value {
     let schema = match one.verb {
         "connect" => json!({"type": "string"}),
         _ => json!({"$ref": flavor.reference(answer)}),

@@ -67,7 +67,7 @@ pub(super) fn update(new: &Value, old: &Value, errors: &mut Errors) {
     super::metadata::finalizers(&finalizers, errors);
 }
 
-fn common(metadata: &At<'_>, errors: &mut Errors) {
+pub(super) fn common(metadata: &At<'_>, errors: &mut Errors) {
     labels::labels(&metadata.get("labels"), errors);
     annotations(&metadata.get("annotations"), errors);
     owners(&metadata.get("ownerReferences"), errors);

@@ -34,7 +34,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "MutatingAdmissionPolicyBinding",
         "admission policies are not evaluated",
     ),
-    ("apiextensions.k8s.io", "CustomResourceDefinition", "custom resources are not served"),
     ("apiregistration.k8s.io", "APIService", "requests are not passed on to other API servers"),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema", "requests are not queued by flow"),
     (

@@ -15,7 +15,8 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Whether objects of `resource` have a protobuf form: all built-in kinds do, custom ones do not.
 pub(crate) fn has_form(resource: &Resource) -> bool {
-    resource.schema.root().fields.iter().any(|field| field.proto[0] != 0)
+    resource.custom.is_none()
+        && resource.schema.root().fields.iter().any(|field| field.proto[0] != 0)
 }
 
 /// An object, list or status in its envelope; nothing if its kind has no protobuf form.

@@ -17,7 +17,7 @@ use crate::verbs::write::{self, Change, Part};
 
 pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     if call.verb == Verb::Get {
-        return get::get(call);
+        return get::get(call).await;
     }
     let wanted = match call.verb {
         Verb::Patch => Wanted::Patch(input::patch(call, request).await?),

@@ -17,7 +17,7 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     let wanted = match call.verb {
         Verb::Patch => Wanted::Patch(input::patch(call, request).await?),
         Verb::Update => Wanted::Whole(input::object(call, &call.kind, request).await?),
-        _ => return get::get(call),
+        _ => return get::get(call).await,
     };
     let changed = write::modify(call, Part::Other, wanted.owners(), change(call, &wanted)).await?;
     Ok(output::one(call, StatusCode::OK, changed))

@@ -11,7 +11,7 @@ use crate::input::{self, Patch};
 use crate::owners::{Owners, Writer};
 use crate::route::Verb;
 use crate::verbs::write::{self, Change, Part};
-use crate::{objects, respond};
+use crate::{convert, objects, respond};
 
 pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let kind = call.core.kinds.body("autoscaling", "v1", "Scale");
@@ -32,7 +32,10 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
             let entry = call.core.store.get(&key);
             let missing = || Status::not_found(&call.resource(), &call.target.name);
             let entry = entry.ok_or_else(missing)?;
-            objects::read(&call.kind, &entry.value, entry.modified)
+            let entry = convert::served_one(call, entry).await?;
+            let object = objects::read(&call.kind, &entry.value, entry.modified);
+            scale::check_wanted(&call.kind, &object)?;
+            object
         }
     };
     let scale = scale::read(&call.kind, &object)?;

@@ -22,6 +22,6 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
                     .await?;
             Ok(output::one(call, StatusCode::OK, updated))
         }
-        _ => get::get(call),
+        _ => get::get(call).await,
     }
 }

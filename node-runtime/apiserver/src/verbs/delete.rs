@@ -5,6 +5,7 @@
 use ::time::{Duration, OffsetDateTime};
 use http::{Request, Response, StatusCode};
 use minik_api::Resource;
+use minik_api::custom::definition::{self, DeletionStage};
 use minik_meta::status::Details;
 use minik_meta::{Status, object, time};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::body::Body;
 use crate::call::{self, Call};
 use crate::verbs::write;
-use crate::{admission, input, objects, output, respond};
+use crate::{admission, convert, input, objects, output, respond};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -147,6 +148,8 @@ pub(crate) async fn delete_one(
     for _ in 0..TRIES_MAX {
         let entry = call.core.store.get(&key);
         let entry = entry.ok_or_else(|| Status::not_found(&call.resource(), name))?;
+        let at = entry.modified;
+        let entry = convert::served_one(call, entry).await?;
         let object = objects::read(kind, &entry.value, entry.modified);
         check_preconditions(call, name, &object, options)?;
         admission::check_delete(call, &object)?;
@@ -155,12 +158,12 @@ pub(crate) async fn delete_one(
             Decision::Remove if options.dry_run => return Ok((object, true)),
             Decision::Mark(marked) if options.dry_run => return Ok((marked, false)),
             Decision::Remove => {
-                if write::remove(call, name, entry.modified).await? {
+                if write::remove(call, name, at).await? {
                     return Ok((object, true));
                 }
             }
             Decision::Mark(marked) => {
-                let replaced = write::replace(call, name, entry.modified, marked).await?;
+                let replaced = write::replace(call, name, at, marked).await?;
                 if let Some(replaced) = replaced {
                     return Ok((replaced, false));
                 }
@@ -196,7 +199,11 @@ fn check_preconditions(
 fn decide(kind: &Resource, object: &Value, options: &Options, now: OffsetDateTime) -> Decision {
     let dying = object::deletion_timestamp(object).is_some();
     let grace = grace(kind, object, options);
-    let finalizers = finalizers(object, options, kind);
+    let mut finalizers = finalizers(object, options, kind);
+    let definition = kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
+    if definition && !dying && !finalizers.iter().any(|one| one == definition::CLEANUP) {
+        finalizers.push(definition::CLEANUP.to_owned());
+    }
     let held = !finalizers.is_empty() || namespace_holds(kind, object);
     if !held && grace == 0 {
         return Decision::Remove;
@@ -215,6 +222,9 @@ fn decide(kind: &Resource, object: &Value, options: &Options, now: OffsetDateTim
         }
         if kind.is("", "Namespace") {
             object::set(&mut marked, &["status", "phase"], "Terminating");
+        }
+        if definition && !dying {
+            definition::mark_deletion(&mut marked, &DeletionStage::Pending);
         }
     }
     if marked == *object { Decision::AsItIs } else { Decision::Mark(marked) }

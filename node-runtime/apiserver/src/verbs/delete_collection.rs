@@ -14,7 +14,7 @@ pub(crate) async fn delete_collection(
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let options = delete::options(call, request).await?;
-    let found = list::find(call)?;
+    let found = list::find(call).await?;
     let mut items = Vec::with_capacity(found.entries.len());
     for entry in &found.entries {
         let name = entry.key.rsplit('/').next().unwrap_or_default();

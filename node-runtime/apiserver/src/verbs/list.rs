@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::negotiate::{Format, Shape};
+use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
 use crate::verbs::select::{self, Continue, Filter, revision};
-use crate::{output, respond};
+use crate::{convert, output, respond};
 
 /// How many entries are looked at in one go when selectors thin them out.
 const SCAN: usize = 500;
@@ -32,9 +32,12 @@ pub(crate) struct Found {
     next: Option<(String, Option<usize>)>,
 }
 
-pub(crate) fn list(call: &Call) -> Result<Response<Body>, Status> {
-    let found = find(call)?;
-    if output::is_plain(&call.kind, call.output) {
+pub(crate) async fn list(call: &Call) -> Result<Response<Body>, Status> {
+    let found = find(call).await?;
+    let plain =
+        |entry: &Entry| output::is_plain(&call.kind, call.output, &entry.value, entry.modified);
+    let json = call.output == Output::default();
+    if json && found.entries.iter().all(plain) {
         return Ok(spliced(call, &found));
     }
     let kind = &call.kind;
@@ -101,7 +104,7 @@ fn spliced(call: &Call, found: &Found) -> Response<Body> {
 }
 
 /// The objects that the call selects.
-pub(crate) fn find(call: &Call) -> Result<Found, Status> {
+pub(crate) async fn find(call: &Call) -> Result<Found, Status> {
     let plan = plan(call)?;
     let filter = Filter::of(call)?;
     let prefix = select::collection_prefix(&call.kind, &call.target.namespace);
@@ -121,7 +124,8 @@ pub(crate) fn find(call: &Call) -> Result<Found, Status> {
         found.revision = page.revision;
         at = Some(page.revision);
         let (count, total) = (page.entries.len(), page.remaining);
-        for (index, entry) in page.entries.into_iter().enumerate() {
+        let entries = convert::served(call, page.entries).await?;
+        for (index, entry) in entries.into_iter().enumerate() {
             let full = plan.limit > 0 && found.entries.len() == plan.limit;
             if full {
                 let remaining = filter.is_empty().then_some(count - index + total);

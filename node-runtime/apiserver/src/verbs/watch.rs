@@ -17,6 +17,7 @@ use minik_meta::Status;
 use minik_store::{Entry, Event, EventKind, ListOptions, Revision, StoreError, Watch, WatchError};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Body};
 use crate::call::Call;
@@ -25,7 +26,7 @@ use crate::kinds::Kind;
 use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
 use crate::verbs::select::{self, Filter, revision};
-use crate::{output, protobuf, respond};
+use crate::{convert, output, protobuf, respond};
 
 /// How often an idle watch says how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -43,7 +44,7 @@ enum Start {
     After(Revision),
 }
 
-pub(crate) fn watch(call: &Call) -> Result<Response<Body>, Status> {
+pub(crate) async fn watch(call: &Call) -> Result<Response<Body>, Status> {
     let start = start(call)?;
     let bookmarks = call.query.flag("allowWatchBookmarks");
     let timeout: Option<u64> = call
@@ -71,6 +72,7 @@ pub(crate) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         }
         Err(error) => return Err(Status::internal(error)),
     };
+    let initial = convert::served(call, initial).await?;
     let now = Instant::now();
     let watching = Watching {
         core: Arc::clone(&call.core),
@@ -82,6 +84,7 @@ pub(crate) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         watch,
         bookmark_at: bookmarks.then(|| now + BOOKMARK_EVERY),
         deadline: now + Duration::from_secs(timeout),
+        retired: call.core.kinds.retirement(&call.kind),
         ended: false,
     };
     let chunks = stream::unfold(watching, |mut watching| async move {
@@ -176,6 +179,8 @@ struct Watching {
     said: Revision,
     bookmark_at: Option<Instant>,
     deadline: Instant,
+    /// Cancelled when the kind is gone or has changed.
+    retired: CancellationToken,
     ended: bool,
 }
 
@@ -199,11 +204,17 @@ impl Watching {
             tokio::select! {
                 biased;
                 batch = self.watch.next_batch(BATCH_MAX) => match batch {
-                    Ok(events) => {
-                        if let Some(chunk) = self.chunk(&events) {
-                            return Some(chunk);
+                    Ok(events) => match self.converted(events).await {
+                        Ok(events) => {
+                            if let Some(chunk) = self.chunk(&events) {
+                                return Some(chunk);
+                            }
                         }
-                    }
+                        Err(status) => {
+                            self.ended = true;
+                            return Some(self.encoder.error(&status));
+                        }
+                    },
                     Err(WatchError::Compacted { seen, lost }) => {
                         self.ended = true;
                         return Some(self.encoder.error(&select::too_old(seen, lost)));
@@ -211,6 +222,7 @@ impl Watching {
                     Err(WatchError::Closed) => return None,
                 },
                 () = self.core.draining().cancelled() => return None,
+                () = self.retired.cancelled() => return None,
                 () = sleep_until(self.deadline) => {
                     self.ended = true;
                     return self.bookmark_at.map(|_| self.bookmark(self.watch.progress(), false));
@@ -236,6 +248,26 @@ impl Watching {
         (!out.is_empty()).then(|| out.freeze())
     }
 
+    /// The events with their objects in the version that is watched; see [`convert::served`].
+    async fn converted(&self, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, Status> {
+        let kind = &self.encoder.kind;
+        let whole = self.encoder.output.shape != Shape::Metadata;
+        if !whole || kind.custom.as_ref().is_none_or(|custom| !custom.webhook) {
+            return Ok(events);
+        }
+        let mut own: Vec<Event> = events.iter().map(|event| copy(event)).collect();
+        let mut values: Vec<&mut Bytes> = Vec::new();
+        for event in &mut own {
+            // What is deleted has no value.
+            if event.kind == EventKind::Put {
+                values.push(&mut event.value);
+            }
+            values.extend(event.previous.as_mut().map(|previous| &mut previous.value));
+        }
+        convert::convert_bytes(&self.core, kind, &mut values).await?;
+        Ok(own.into_iter().map(Arc::new).collect())
+    }
+
     fn chunk(&mut self, events: &[Arc<Event>]) -> Option<Bytes> {
         let mut out = BytesMut::new();
         for event in events {
@@ -250,6 +282,18 @@ impl Watching {
     fn bookmark(&mut self, at: Revision, initial_end: bool) -> Bytes {
         self.said = at;
         self.encoder.bookmark(at, initial_end)
+    }
+}
+
+/// The same event, for its objects to be converted.
+fn copy(event: &Event) -> Event {
+    Event {
+        revision: event.revision,
+        key: Arc::clone(&event.key),
+        kind: event.kind,
+        created: event.created,
+        value: event.value.clone(),
+        previous: event.previous.clone(),
     }
 }
 
@@ -271,7 +315,6 @@ fn seen_through<'a>(filter: &Filter, event: &'a Event) -> Option<(&'static str, 
 struct Encoder {
     kind: Kind,
     output: Output,
-    plain: bool,
     /// Whether the next table has to name its columns.
     columns: bool,
 }
@@ -284,12 +327,7 @@ impl Encoder {
             Format::Protobuf => Format::Protobuf,
         };
         let output = Output { format, ..call.output };
-        Encoder {
-            kind: Arc::clone(&call.kind),
-            output,
-            plain: output::is_plain(&call.kind, output),
-            columns: true,
-        }
+        Encoder { kind: Arc::clone(&call.kind), output, columns: true }
     }
 
     fn content_type(&self) -> HeaderValue {
@@ -309,7 +347,7 @@ impl Encoder {
         out.put_slice(b"{\"type\":\"");
         out.put_slice(kind.as_bytes());
         out.put_slice(b"\",\"object\":");
-        if self.plain {
+        if output::is_plain(&self.kind, self.output, stored, revision) {
             objects::splice(out, stored, revision, Head::Full);
         } else {
             let object = objects::read(&self.kind, stored, revision);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use minik_api::{Resource, apply, default, strategy};
 use minik_meta::{Status, names, object, time};
 use minik_store::{Durability, Expect, Op, Revision, StoreError, Write};
@@ -9,8 +10,8 @@ use serde_json::Value;
 
 use crate::admission;
 use crate::call::Call;
-use crate::objects;
 use crate::owners::{Owners, Writer};
+use crate::{convert, objects};
 
 /// Makes the wanted state of an object from its current one. Pure: it may be called again.
 pub(crate) type Change<'a> = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
@@ -127,16 +128,18 @@ pub(crate) async fn create(
     }
     let name = object::name(&object).to_owned();
     let key: Arc<str> = objects::key(kind, &call.target.namespace, &name).into();
-    let put = |object: &Value| Write {
+    let put = |bytes: Bytes| Write {
         key: Arc::clone(&key),
         expect: Expect::Absent,
-        op: Op::Put(objects::write(kind, object.clone())),
+        op: Op::Put(bytes),
         durability: durability(kind),
     };
-    let mut committed = call.core.store.commit(put(&object)).await;
+    let bytes = convert::to_storage(call, object.clone()).await?;
+    let mut committed = call.core.store.commit(put(bytes)).await;
     if owners == Owners::Track && matches!(committed, Err(StoreError::TooLarge { .. })) {
         forget_owners(&mut object);
-        committed = call.core.store.commit(put(&object)).await;
+        let bytes = convert::to_storage(call, object.clone()).await?;
+        committed = call.core.store.commit(put(bytes)).await;
     }
     drop((lease, charge));
     match committed {
@@ -177,7 +180,9 @@ pub(crate) async fn modify(
     for _ in 0..TRIES_MAX {
         let entry = call.core.store.get(&key);
         let entry = entry.ok_or_else(|| Status::not_found(&call.resource(), name))?;
-        let old = objects::read(kind, &entry.value, entry.modified);
+        let at = entry.modified;
+        let entry = convert::served_one(call, entry).await?;
+        let old = objects::read(kind, &entry.value, at);
         let mut new = change(&old)?;
         check_preconditions(call, &old, &new)?;
         keep_server_metadata(&old, &mut new);
@@ -201,7 +206,7 @@ pub(crate) async fn modify(
         let finished = is_finished(kind, &new);
         let op = match finished {
             true => Op::Delete,
-            false => Op::Put(objects::write(kind, new.clone())),
+            false => Op::Put(convert::to_storage(call, new.clone()).await?),
         };
         let expect = Expect::At(entry.modified);
         let write = Write { key: Arc::clone(&key), expect, op, durability: durability(kind) };
@@ -325,7 +330,7 @@ pub(crate) async fn replace(
     let write = Write {
         key: key.into(),
         expect: Expect::At(at),
-        op: Op::Put(objects::write(&call.kind, object.clone())),
+        op: Op::Put(convert::to_storage(call, object.clone()).await?),
         durability: durability(&call.kind),
     };
     match call.core.store.commit(write).await {

@@ -45,7 +45,7 @@ fn list(name: &'static str, item: FieldType, kind: ListKind) -> Field {
 
 fn sorted(name: &'static str, mut fields: Vec<Field>, atomic: bool) -> Type {
     fields.sort_by(|a, b| a.name.cmp(&b.name));
-    Type { name: name.into(), fields, atomic, hook: None }
+    Type { name: name.into(), fields, atomic, others: None, hook: None }
 }
 
 /// The types of a kind whose object has these fields besides the usual ones.
@@ -132,5 +132,6 @@ fn resource(kind: &'static str, root: Vec<Field>) -> Resource {
         name_rule: NameRule::Subdomain,
         has_generation: true,
         scale: None,
+        custom: None,
     }
 }
