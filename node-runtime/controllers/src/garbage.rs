@@ -10,6 +10,7 @@
 //! carries the verdict out. What the watched metadata does not show is asked of the API before
 //! anything is deleted: a cache may be behind.
 
+mod departed;
 mod judge;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use minik_reconcile::{KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue
 use serde_json::json;
 use tracing::debug;
 
+use crate::garbage::departed::Departed;
 use crate::garbage::judge::{FOREGROUND, ORPHAN, Owner, Verdict, has_finalizer, judge};
 use crate::metadata::{Kind, Meta, Monitors, describe};
 use crate::wiring::{Running, Wiring};
@@ -54,6 +56,7 @@ struct Context {
     client: Client,
     monitors: Monitors,
     queue: WorkQueue<Item>,
+    departed: Departed,
 }
 
 /// Hooks the collector to the metadata of all kinds.
@@ -62,6 +65,7 @@ pub(crate) fn start(wiring: &Wiring) -> Running {
         client: wiring.client(NAME),
         monitors: wiring.monitors.clone(),
         queue: WorkQueue::new(),
+        departed: Departed::default(),
     };
     let hooked = context.clone();
     context.monitors.listen(Arc::new(move |kind, seen| hooked.notice(kind, seen)));
@@ -74,7 +78,13 @@ impl Context {
     fn notice(&self, kind: &Arc<Kind>, seen: &Seen<'_, Meta>) {
         let object = seen.object();
         match seen {
-            Seen::Deleted { .. } => self.add_dependents(object.uid_str()),
+            Seen::Deleted { .. } => {
+                let dependents = self.monitors.owned_by(object.uid_str());
+                if !dependents.is_empty() {
+                    self.departed.add(object.uid_str());
+                }
+                dependents.iter().for_each(|(kind, meta)| self.add(kind, meta));
+            }
             Seen::Applied { old, new } => {
                 let waits = new.is_terminating();
                 let became = old.is_none_or(|old| !old.is_terminating()) && waits;
@@ -138,6 +148,9 @@ impl Context {
 
     /// What is true of one owner, asking the API if the watched metadata does not show it.
     async fn owner(&self, dependent: &Meta, owner: &OwnerReference) -> Result<Owner, kube::Error> {
+        if self.departed.contains(&owner.uid) {
+            return Ok(Owner::Absent);
+        }
         let Some(monitor) = self.monitors.find(&owner.api_version, &owner.kind) else {
             return Ok(Owner::Unknown);
         };

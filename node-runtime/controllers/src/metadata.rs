@@ -23,6 +23,10 @@ use tracing::{debug, warn};
 /// Delay before discovery is asked again after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long a kind that is no longer served is followed: what happened to its last objects may
+/// still be on its way.
+const LINGER: Duration = Duration::from_secs(10);
+
 /// The metadata of an object of any kind.
 pub(crate) type Meta = PartialObjectMeta<DynamicObject>;
 
@@ -166,7 +170,13 @@ impl Monitors {
             let stays = wanted.get(name).is_some_and(|kind| *kind == *monitor.kind);
             if !stays {
                 debug!(kind = name.1, "no longer served");
-                monitor.stop.cancel();
+                let stop = monitor.stop.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(LINGER) => stop.cancel(),
+                    }
+                });
             }
             stays
         });
