@@ -368,3 +368,42 @@ async fn fields_that_can_be_selected_by_and_columns() {
     assert_eq!(cells, [&json!(["a", "red", 3]), &json!(["b", "blue", null])]);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn several_appliers_share_an_object() {
+    let running = Running::new().await;
+    let api = &running.api;
+    let spec = json!({"type": "object", "properties": {
+        "color": {"type": "string"},
+        "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                  "items": {"type": "object", "required": ["name"], "properties": {
+                      "name": {"type": "string"}, "port": {"type": "integer"}}}},
+        "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    }});
+    running.define(definition(json!([version("v1", true, spec)]))).await;
+    let apply = async |manager: &str, spec: Value| {
+        let what = format!("PATCH {WIDGETS}/a?fieldManager={manager}");
+        let body = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": spec});
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        api.ask_as(minik_apiserver::User::admin(), &what, Some(body), &headers).await
+    };
+    let one = json!({"color": "red", "ports": [{"name": "x", "port": 1}], "open": {"a": {"b": 1}}});
+    assert_eq!(apply("one", one).await.code, 201);
+    let two = json!({"ports": [{"name": "y", "port": 2}], "open": {"c": 2}});
+    let both = apply("two", two).await.ok();
+    assert_eq!(
+        both["spec"],
+        json!({"color": "red", "ports": [{"name": "x", "port": 1}, {"name": "y", "port": 2}],
+               "open": {"a": {"b": 1}, "c": 2}})
+    );
+    let conflict = apply("two", json!({"color": "blue"})).await.failure();
+    assert_eq!(
+        conflict,
+        "409 Conflict: Apply failed with 1 conflict: conflict with \"one\": .spec.color"
+    );
+    let less = apply("two", json!({})).await.ok();
+    assert_eq!(less["spec"]["ports"], json!([{"name": "x", "port": 1}]));
+    let unknown = apply("two", json!({"odd": 1})).await.failure();
+    assert!(unknown.contains(".spec.odd: field not declared in schema"), "{unknown}");
+    running.stop().await;
+}
