@@ -25,6 +25,7 @@ packages: ## Debian packages that building needs, and the clients that the tests
 	@.ci/packages
 	@.ci/client kubectl kubectl
 	@.ci/client docker-cli docker
+	@.ci/clients
 
 build: packages ## minik and minik-node
 	export MINIK_BUNDLE=$(CURDIR)/out/bundle
