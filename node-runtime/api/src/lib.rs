@@ -17,6 +17,7 @@ pub mod fields;
 pub mod kinds;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
 pub mod resource;
 pub mod scale;
 pub mod schema;

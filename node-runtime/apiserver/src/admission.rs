@@ -8,6 +8,7 @@ mod escalation;
 mod limits;
 mod namespace;
 mod node;
+mod pod_security;
 mod priority;
 mod quota;
 mod service;
@@ -68,6 +69,8 @@ pub(crate) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     unserved::warn(call);
     definitions::warn(call, object);
     limits::check(call, object)?;
+    pod_security::check(call, object)?;
+    pod_security::check_namespace(call, None, object)?;
     escalation::check(call, None, object)
 }
 
@@ -79,6 +82,13 @@ pub(crate) fn check_update(
     new: &Value,
 ) -> Result<(), Status> {
     node::check_update(call, old, new)?;
+    // The rest of a pod's spec does not change what it may do.
+    if part == Part::Main && !call.kind.is("", "Pod")
+        || call.target.subresource == "ephemeralcontainers"
+    {
+        pod_security::check(call, new)?;
+        pod_security::check_namespace(call, Some(old), new)?;
+    }
     if part == Part::Main {
         definitions::warn(call, new);
         escalation::check(call, Some(old), new)?;

@@ -16,6 +16,8 @@ mod kubectl;
 mod kubelet;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/pod_security.rs"]
+mod pod_security;
 #[path = "api/protobuf.rs"]
 mod protobuf;
 #[path = "api/services.rs"]
