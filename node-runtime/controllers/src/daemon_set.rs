@@ -14,19 +14,18 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level, said};
+use minik_client::{ApiErrorExt, Level};
 use minik_reconcile::{
-    Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue, labels,
-    slow_start,
+    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue, labels,
 };
 
 use crate::daemon_set::nodes::{Meant, meant, node_of, pod_for};
 use crate::history;
-use crate::owned::{self, Claim};
+use crate::owned;
+use crate::pod_control::PodControl;
 use crate::pods::{self, Availability};
 use crate::wiring::{
-    Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
+    Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, now,
 };
 
 /// Name of the controller and of its service account.
@@ -39,30 +38,25 @@ const HISTORY_LIMIT_DEFAULT: i32 = 10;
 
 #[derive(Clone)]
 struct Context {
-    client: Client,
-    events: EventRecorder,
+    control: PodControl,
     sets: Cache<DaemonSet>,
-    pods: Cache<Pod>,
     nodes: Cache<Node>,
     revisions: Cache<ControllerRevision>,
 }
 
 /// Hooks the controller to its caches.
 pub(crate) fn start(wiring: &Wiring) -> Running {
-    let client = wiring.client(NAME);
     let context = Context {
-        events: wiring.events(&client, NAME),
-        client,
+        control: wiring.pod_control(NAME),
         sets: wiring.caches.watch(),
-        pods: wiring.caches.watch(),
         nodes: wiring.caches.watch(),
         revisions: wiring.caches.watch(),
     };
     let queue = WorkQueue::new();
     enqueue_each(&context.sets, &queue);
-    enqueue_controller(&context.pods, "DaemonSet", &queue);
+    enqueue_controller(&context.control.pods, "DaemonSet", &queue);
     enqueue_controller(&context.revisions, "DaemonSet", &queue);
-    enqueue_adopters(&context.pods, &context.sets, &queue, |set, pod| {
+    enqueue_adopters(&context.control.pods, &context.sets, &queue, |set, pod| {
         labels::selects(&spec(set).selector, pod.metadata.labels.as_ref())
     });
     let (sets, wake) = (context.sets.clone(), queue.clone());
@@ -198,51 +192,28 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
     let Some(set) = ctx.sets.get(&key) else { return Ok(Requeue::WhenChanged) };
     if labels::is_empty(&spec(&set).selector) {
         let message = "This daemon set is selecting all pods. A non-empty selector is required.";
-        ctx.events.record(&*set, Level::Warning, "SelectingAll", message);
+        ctx.control.events.record(&*set, Level::Warning, "SelectingAll", message);
         return Ok(Requeue::WhenChanged);
     }
-    claim_pods(&ctx, &set).await?;
+    ctx.control.claim(&*set, &spec(&set).selector, |_| true).await?;
     let Some(hash) = current_hash(&ctx, &set).await? else { return Ok(Requeue::WhenChanged) };
     let nodes = ctx.nodes.list();
-    let failure =
-        carry_out(&ctx, &set, plan(&set, &mine(&ctx, &set), &nodes, &hash, now())).await?;
-    let (status, requeue) = status(&set, &mine(&ctx, &set), &nodes, &hash, now());
+    let changes = plan(&set, &ctx.control.owned_by(&*set), &nodes, &hash, now());
+    let failure = ctx.control.carry_out(&*set, changes).await?;
+    let (status, requeue) = status(&set, &ctx.control.owned_by(&*set), &nodes, &hash, now());
     if set.status.as_ref() != Some(&status) {
         let mut written = (*set).clone();
         written.status = Some(status);
-        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
+        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.control.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
             answer => ctx.sets.caught_up(&answer?.unwrap_or_default()).await?,
         }
     }
     forget_revisions(&ctx, &set, &hash).await?;
     match failure {
-        Some(error) => Err(error.into()),
+        Some(refused) => Err(refused.error.into()),
         None => Ok(requeue),
     }
-}
-
-fn mine(ctx: &Context, set: &DaemonSet) -> Vec<Arc<Pod>> {
-    let mut owned = ctx.pods.owned_by(set.uid_str());
-    owned.retain(|pod| owned::is_controlled_by(&**pod, set.uid_str()));
-    owned
-}
-
-async fn claim_pods(ctx: &Context, set: &DaemonSet) -> Result<(), ReconcileError> {
-    for pod in ctx.pods.in_namespace(namespace_of(set)) {
-        let change = match owned::claim(set, &spec(set).selector, &*pod) {
-            Claim::Keep | Claim::Ignore => continue,
-            Claim::Adopt => owned::adopt(set, &*pod),
-            Claim::Release => owned::release(set, &*pod),
-        };
-        match change.apply(&ctx.client).await {
-            Ok(Some(pod)) => ctx.pods.caught_up(&pod).await?,
-            Ok(None) => {}
-            Err(gone) if gone.error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// The hash of the template as it is now, after its revision has been written.
@@ -255,7 +226,7 @@ async fn current_hash(ctx: &Context, set: &DaemonSet) -> Result<Option<String>, 
     let Some(change) = current.change.filter(|_| !set.is_terminating()) else {
         return Ok(Some(hash));
     };
-    match change.apply(&ctx.client).await {
+    match change.apply(&ctx.control.client).await {
         Ok(written) => {
             if let Some(written) = written {
                 ctx.revisions.caught_up(&written).await?;
@@ -266,7 +237,7 @@ async fn current_hash(ctx: &Context, set: &DaemonSet) -> Result<Option<String>, 
         Err(refused) if refused.error.is_already_exists() => {
             let mut written = set.clone();
             written.status.get_or_insert_default().collision_count = Some(collisions + 1);
-            Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await?;
+            Change::ReplaceStatus(Box::new(written)).apply(&ctx.control.client).await?;
             Err(refused.into())
         }
         Err(refused) => Err(refused.into()),
@@ -279,51 +250,16 @@ async fn forget_revisions(
     hash: &str,
 ) -> Result<(), ReconcileError> {
     let there = ctx.revisions.owned_by(set.uid_str());
-    let pods = mine(ctx, set);
+    let pods = ctx.control.owned_by(set);
     let in_use = |revision: &ControllerRevision| {
         let label = revision.label(history::HASH);
         label == Some(hash) || pods.iter().any(|pod| pod.label(history::HASH) == label)
     };
     let limit = spec(set).revision_history_limit.unwrap_or(HISTORY_LIMIT_DEFAULT);
     for change in history::outdated(&there, &in_use, limit) {
-        change.apply(&ctx.client).await?;
+        change.apply(&ctx.control.client).await?;
     }
     Ok(())
-}
-
-/// Makes and deletes pods and waits until the cache shows it. Returns what the API refused.
-async fn carry_out(
-    ctx: &Context,
-    set: &DaemonSet,
-    changes: Vec<Change<Pod>>,
-) -> Result<Option<ChangeError>, ReconcileError> {
-    let (done, refused) = slow_start(changes, async |change| {
-        let creates = matches!(change, Change::Create(_));
-        let pod = change.apply(&ctx.client).await?;
-        match (&change, &pod) {
-            (Change::Delete { key, .. }, _) => {
-                let message = format!("Deleted pod: {}", key.name);
-                ctx.events.record(set, Level::Normal, "SuccessfulDelete", message);
-            }
-            (_, Some(pod)) if creates => {
-                let message = format!("Created pod: {}", name_of(pod));
-                ctx.events.record(set, Level::Normal, "SuccessfulCreate", message);
-            }
-            _ => {}
-        }
-        Ok::<_, ChangeError>(pod)
-    })
-    .await;
-    for pod in done.iter().flatten() {
-        ctx.pods.caught_up(pod).await?;
-    }
-    let Some(refused) = refused else { return Ok(None) };
-    if refused.error.is_namespace_terminating() {
-        return Ok(None);
-    }
-    let message = format!("Error creating: {}", said(&refused.error));
-    ctx.events.record(set, Level::Warning, "FailedCreate", message);
-    Ok(Some(refused))
 }
 
 #[cfg(test)]

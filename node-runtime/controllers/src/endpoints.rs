@@ -9,8 +9,13 @@ pub(crate) mod slices;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service, ServicePort};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use minik_reconcile::{Cache, KeyOf, ObjectKey, Seen, WorkQueue, labels};
+use kube::Client;
+use minik_client::ApiErrorExt;
+use minik_reconcile::{
+    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue, apply_each, labels,
+};
 
 use crate::pods;
 
@@ -138,6 +143,25 @@ fn hostname(pod: &Pod, service: &Service) -> Option<String> {
     let spec = pod.spec.as_ref()?;
     let name = spec.hostname.as_ref().filter(|name| !name.is_empty())?;
     (spec.subdomain == service.metadata.name).then(|| name.clone())
+}
+
+/// Writes slices and waits until the cache shows them. Nothing is to be done in a namespace that
+/// is going away.
+async fn write_slices(
+    client: &Client,
+    slices: &Cache<EndpointSlice>,
+    changes: &[Change<EndpointSlice>],
+) -> Result<Requeue, ReconcileError> {
+    match apply_each(client, changes).await {
+        Ok(written) => {
+            for slice in written {
+                slices.caught_up(&slice).await?;
+            }
+            Ok(Requeue::WhenChanged)
+        }
+        Err(refused) if refused.error.is_namespace_terminating() => Ok(Requeue::WhenChanged),
+        Err(refused) => Err(refused.into()),
+    }
 }
 
 #[cfg(test)]

@@ -20,11 +20,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level, said};
+use minik_client::ApiErrorExt;
 use minik_reconcile::{
-    Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, labels,
-    slow_start,
+    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, labels,
 };
 use serde_json::json;
 
@@ -32,10 +30,9 @@ pub(crate) use crate::job::status::{finished_at, is_complete, is_finished};
 
 use crate::job::facts::Facts;
 use crate::job::plan::{Plan, plan};
-use crate::owned::{self, Claim, controller_of};
-use crate::wiring::{
-    Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
-};
+use crate::owned::controller_of;
+use crate::pod_control::PodControl;
+use crate::wiring::{Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, now};
 
 /// Name of the controller and of its service account.
 pub(crate) const NAME: &str = "job-controller";
@@ -47,25 +44,17 @@ const US: &str = "kubernetes.io/job-controller";
 
 #[derive(Clone)]
 struct Context {
-    client: Client,
-    events: EventRecorder,
+    control: PodControl,
     jobs: Cache<Job>,
-    pods: Cache<Pod>,
 }
 
 /// Hooks the controller to its caches.
 pub(crate) fn start(wiring: &Wiring) -> Running {
-    let client = wiring.client(NAME);
-    let context = Context {
-        events: wiring.events(&client, NAME),
-        client,
-        jobs: wiring.caches.watch(),
-        pods: wiring.caches.watch(),
-    };
+    let context = Context { control: wiring.pod_control(NAME), jobs: wiring.caches.watch() };
     let queue = WorkQueue::new();
     enqueue_each(&context.jobs, &queue);
-    enqueue_controller(&context.pods, "Job", &queue);
-    enqueue_adopters(&context.pods, &context.jobs, &queue, |job, pod| {
+    enqueue_controller(&context.control.pods, "Job", &queue);
+    enqueue_adopters(&context.control.pods, &context.jobs, &queue, |job, pod| {
         let selector = spec(job).selector.as_ref();
         selector.is_some_and(|selector| labels::selects(selector, pod.metadata.labels.as_ref()))
     });
@@ -105,16 +94,12 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
         // The pods of a Job that is being deleted only need to be let go.
         return end_tracking(&ctx, &job, managed_elsewhere).await;
     }
-    claim_pods(&ctx, &job).await?;
-    let facts = Facts::of(&job, &mine(&ctx, &job));
+    if let Some(selector) = &spec(&job).selector {
+        ctx.control.claim(&*job, selector, |_| true).await?;
+    }
+    let facts = Facts::of(&job, &ctx.control.owned_by(&*job));
     let plan = plan(&job, &facts, now());
     carry_out(&ctx, job, plan).await
-}
-
-fn mine(ctx: &Context, job: &Job) -> Vec<Arc<Pod>> {
-    let mut owned = ctx.pods.owned_by(job.uid_str());
-    owned.retain(|pod| owned::is_controlled_by(&**pod, job.uid_str()));
-    owned
 }
 
 /// Pods of a Job of this name that is gone: nobody will count them.
@@ -123,13 +108,13 @@ async fn let_go_of_strays(
     key: &ObjectKey,
     job: Option<&Job>,
 ) -> Result<(), ReconcileError> {
-    for pod in ctx.pods.in_namespace(&key.namespace) {
+    for pod in ctx.control.pods.in_namespace(&key.namespace) {
         let owner = controller_of(&*pod).filter(|owner| owner.kind == "Job");
         let is_stray = owner.is_some_and(|owner| {
             owner.name == key.name && job.is_none_or(|job| job.uid_str() != owner.uid)
         });
         if is_stray && is_tracked(&pod) {
-            write(ctx, &let_go(&pod)).await?;
+            ctx.control.write(&let_go(&pod)).await?;
         }
     }
     Ok(())
@@ -141,89 +126,34 @@ async fn end_tracking(
     managed_elsewhere: bool,
 ) -> Result<Requeue, ReconcileError> {
     if !managed_elsewhere {
-        for pod in mine(ctx, job) {
+        for pod in ctx.control.owned_by(job) {
             if is_tracked(&pod) {
-                write(ctx, &let_go(&pod)).await?;
+                ctx.control.write(&let_go(&pod)).await?;
             }
         }
     }
     Ok(Requeue::WhenChanged)
 }
 
-/// Writes a change to a pod and waits until the cache shows it.
-async fn write(ctx: &Context, change: &Change<Pod>) -> Result<(), ReconcileError> {
-    match change.apply(&ctx.client).await {
-        Ok(Some(pod)) => ctx.pods.caught_up(&pod).await,
-        Ok(None) => Ok(()),
-        Err(gone) if gone.error.is_not_found() => Ok(()),
-        Err(refused) => Err(refused.into()),
-    }
-}
-
-async fn claim_pods(ctx: &Context, job: &Job) -> Result<(), ReconcileError> {
-    let Some(selector) = &spec(job).selector else { return Ok(()) };
-    for pod in ctx.pods.in_namespace(namespace_of(job)) {
-        match owned::claim(job, selector, &*pod) {
-            Claim::Keep | Claim::Ignore => {}
-            Claim::Adopt => write(ctx, &owned::adopt(job, &*pod)).await?,
-            Claim::Release => write(ctx, &owned::release(job, &*pod)).await?,
-        }
-    }
-    Ok(())
-}
-
 /// Writes the status first: an end that is not noted must not be let go.
 async fn carry_out(ctx: &Context, job: Arc<Job>, plan: Plan) -> Result<Requeue, ReconcileError> {
-    let failure = make_and_delete(ctx, &job, plan.pods).await?;
+    let failure = ctx.control.carry_out(&*job, plan.pods).await?;
     if job.status.as_ref() != Some(&plan.status) {
         let mut written = (*job).clone();
         written.status = Some(plan.status);
-        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
+        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.control.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
             answer => ctx.jobs.caught_up(&answer?.unwrap_or_default()).await?,
         }
     }
     for (level, reason, message) in plan.events {
-        ctx.events.record(&*job, level, reason, message);
+        ctx.control.events.record(&*job, level, reason, message);
     }
     for change in &plan.let_go {
-        write(ctx, change).await?;
+        ctx.control.write(change).await?;
     }
     match failure {
-        Some(error) => Err(error.into()),
+        Some(refused) => Err(refused.error.into()),
         None => Ok(plan.requeue),
     }
-}
-
-async fn make_and_delete(
-    ctx: &Context,
-    job: &Job,
-    changes: Vec<Change<Pod>>,
-) -> Result<Option<ChangeError>, ReconcileError> {
-    let (done, refused) = slow_start(changes, async |change| {
-        let pod = change.apply(&ctx.client).await?;
-        match (&change, &pod) {
-            (Change::Delete { key, .. }, _) => {
-                let message = format!("Deleted pod: {}", key.name);
-                ctx.events.record(job, Level::Normal, "SuccessfulDelete", message);
-            }
-            (Change::Create(_), Some(pod)) => {
-                let message = format!("Created pod: {}", name_of(pod));
-                ctx.events.record(job, Level::Normal, "SuccessfulCreate", message);
-            }
-            _ => {}
-        }
-        Ok::<_, ChangeError>(pod)
-    })
-    .await;
-    for pod in done.iter().flatten() {
-        ctx.pods.caught_up(pod).await?;
-    }
-    let Some(refused) = refused else { return Ok(None) };
-    if refused.error.is_namespace_terminating() {
-        return Ok(None);
-    }
-    let message = format!("Error creating: {}", said(&refused.error));
-    ctx.events.record(job, Level::Warning, "FailedCreate", message);
-    Ok(Some(refused))
 }

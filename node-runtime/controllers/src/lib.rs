@@ -17,6 +17,7 @@ mod metadata;
 mod namespace;
 mod node;
 mod owned;
+mod pod_control;
 mod pod_garbage;
 mod pods;
 mod quota;

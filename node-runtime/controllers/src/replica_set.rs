@@ -13,14 +13,13 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level, said};
+use minik_client::{ApiErrorExt, said};
 use minik_reconcile::{
-    Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, labels,
-    slow_start,
+    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, labels,
 };
 
-use crate::owned::{self, Claim};
+use crate::owned;
+use crate::pod_control::{PodControl, Refused};
 use crate::pods::{self, Availability};
 use crate::replica_set::replicates::Replicates;
 use crate::wiring::{
@@ -36,20 +35,13 @@ pub(crate) const NAME: &str = "replicaset-controller";
 pub(crate) const REPLICATION_CONTROLLER: &str = "replication-controller";
 
 struct Context<R> {
-    client: Client,
-    events: EventRecorder,
+    control: PodControl,
     sets: Cache<R>,
-    pods: Cache<Pod>,
 }
 
 impl<R> Clone for Context<R> {
     fn clone(&self) -> Self {
-        Context {
-            client: self.client.clone(),
-            events: self.events.clone(),
-            sets: self.sets.clone(),
-            pods: self.pods.clone(),
-        }
+        Context { control: self.control.clone(), sets: self.sets.clone() }
     }
 }
 
@@ -64,17 +56,11 @@ pub(crate) fn start_replication_controllers(wiring: &Wiring) -> Running {
 }
 
 fn start_for<R: Replicates>(wiring: &Wiring, name: &'static str) -> Running {
-    let client = wiring.client(name);
-    let context = Context::<R> {
-        events: wiring.events(&client, name),
-        client,
-        sets: wiring.caches.watch(),
-        pods: wiring.caches.watch(),
-    };
+    let context = Context::<R> { control: wiring.pod_control(name), sets: wiring.caches.watch() };
     let queue = WorkQueue::new();
     enqueue_each(&context.sets, &queue);
-    enqueue_controller(&context.pods, R::KIND, &queue);
-    enqueue_adopters(&context.pods, &context.sets, &queue, |set, pod| {
+    enqueue_controller(&context.control.pods, R::KIND, &queue);
+    enqueue_adopters(&context.control.pods, &context.sets, &queue, |set, pod| {
         let set = set.as_set();
         set.spec
             .as_ref()
@@ -182,6 +168,12 @@ struct Failure {
     message: String,
 }
 
+impl Failure {
+    fn of(refused: &Refused) -> Failure {
+        Failure { reason: refused.reason, message: said(&refused.error.error) }
+    }
+}
+
 fn conditions(
     set: &ReplicaSet,
     failure: Option<&Failure>,
@@ -233,97 +225,35 @@ async fn reconcile<R: Replicates>(
         return Ok(Requeue::WhenChanged); // Deleted: the garbage collector takes the pods.
     };
     let set = owner.as_set();
-    claim_pods(&ctx, &*owner, &set).await?;
+    if let Some(spec) = &set.spec {
+        ctx.control.claim(&*owner, &spec.selector, |_| true).await?;
+    }
     let reference = owned::controller_ref(&*owner);
-    let changes = plan(&set, &reference, &mine(&ctx, &*owner), &related(&ctx, &*owner));
-    let failure = carry_out(&ctx, &*owner, changes).await?;
+    let changes = plan(&set, &reference, &ctx.control.owned_by(&*owner), &related(&ctx, &*owner));
+    let refused = ctx.control.carry_out(&*owner, changes).await?;
 
-    let told = failure.as_ref().map(|(failure, _)| failure);
-    let (status, requeue) = status(&set, &mine(&ctx, &*owner), told, now());
+    let failure = refused.as_ref().map(Failure::of);
+    let (status, requeue) = status(&set, &ctx.control.owned_by(&*owner), failure.as_ref(), now());
     if differs(&set, &status) {
         let written = owner.with_status(status);
-        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
+        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.control.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
             Err(refused) => return Err(refused.into()),
             Ok(Some(written)) => ctx.sets.caught_up(&written).await?,
             Ok(None) => {}
         }
     }
-    match failure {
-        Some((_, error)) => Err(error.into()),
+    match refused {
+        Some(refused) => Err(refused.error.into()),
         None => Ok(requeue),
     }
 }
 
-/// Adopts and releases until the pods owned are the pods selected.
-async fn claim_pods<R: Replicates>(
-    ctx: &Context<R>,
-    owner: &R,
-    set: &ReplicaSet,
-) -> Result<(), ReconcileError> {
-    let Some(spec) = &set.spec else { return Ok(()) };
-    for pod in ctx.pods.in_namespace(namespace_of(set)) {
-        let change = match owned::claim(owner, &spec.selector, &*pod) {
-            Claim::Keep | Claim::Ignore => continue,
-            Claim::Adopt => owned::adopt(owner, &*pod),
-            Claim::Release => owned::release(owner, &*pod),
-        };
-        match change.apply(&ctx.client).await {
-            Ok(Some(pod)) => ctx.pods.caught_up(&pod).await?,
-            Ok(None) => {}
-            Err(gone) if gone.error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn mine<R: Replicates>(ctx: &Context<R>, owner: &R) -> Vec<Arc<Pod>> {
-    let mut owned = ctx.pods.owned_by(owner.uid_str());
-    owned.retain(|pod| owned::is_controlled_by(&**pod, owner.uid_str()));
-    owned
-}
-
 /// Pods of all sets of the same Deployment: deleting should even them out over the nodes.
 fn related<R: Replicates>(ctx: &Context<R>, set: &R) -> Vec<Arc<Pod>> {
-    let Some(owner) = owned::controller_of(set) else { return mine(ctx, set) };
+    let Some(owner) = owned::controller_of(set) else { return ctx.control.owned_by(set) };
     let sisters = ctx.sets.owned_by(&owner.uid);
-    sisters.iter().flat_map(|sister| mine(ctx, &**sister)).collect()
-}
-
-/// Makes and deletes pods and waits until the cache shows it. What the API refuses is returned
-/// with the words for the status, unless the namespace is going away.
-async fn carry_out<R: Replicates>(
-    ctx: &Context<R>,
-    set: &R,
-    changes: Vec<Change<Pod>>,
-) -> Result<Option<(Failure, ChangeError)>, ReconcileError> {
-    let creating = matches!(changes.first(), Some(Change::Create(_)));
-    let (done, refused) = slow_start(changes, async |change| {
-        let pod = change.apply(&ctx.client).await?;
-        if let Change::Delete { key, .. } = &change {
-            let message = format!("Deleted pod: {}", key.name);
-            ctx.events.record(set, Level::Normal, "SuccessfulDelete", message);
-        }
-        Ok::<_, ChangeError>(pod)
-    })
-    .await;
-    for pod in done.iter().flatten() {
-        if creating {
-            let message = format!("Created pod: {}", name_of(pod));
-            ctx.events.record(set, Level::Normal, "SuccessfulCreate", message);
-        }
-        ctx.pods.caught_up(pod).await?;
-    }
-    let Some(refused) = refused else { return Ok(None) };
-    if refused.error.is_namespace_terminating() {
-        return Ok(None);
-    }
-    let (reason, verb) =
-        if creating { ("FailedCreate", "creating") } else { ("FailedDelete", "deleting") };
-    let message = said(&refused.error);
-    ctx.events.record(set, Level::Warning, reason, format!("Error {verb}: {message}"));
-    Ok(Some((Failure { reason, message }, refused)))
+    sisters.iter().flat_map(|sister| ctx.control.owned_by(&**sister)).collect()
 }
 
 #[cfg(test)]

@@ -7,23 +7,20 @@ mod identity;
 mod plan;
 mod volumes;
 
-use std::sync::Arc;
-
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::Client;
-use minik_client::{ApiErrorExt, EventRecorder, Level, said};
+use minik_client::{ApiErrorExt, Level, said};
 use minik_reconcile::{
     Cache, Change, ChangeError, KeyOf, ObjectKey, ReconcileError, Requeue, WorkQueue, apply_each,
     labels,
 };
 
 use crate::history;
-use crate::owned::{self, Claim};
+use crate::pod_control::PodControl;
 use crate::stateful_set::identity::{HASH, is_member};
 use crate::stateful_set::plan::{Plan, Revisions, plan};
 use crate::wiring::{
-    Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, namespace_of, now,
+    Running, Wiring, enqueue_adopters, enqueue_controller, enqueue_each, name_of, now,
 };
 
 /// Name of the controller and of its service account.
@@ -34,30 +31,25 @@ const HISTORY_LIMIT_DEFAULT: i32 = 10;
 
 #[derive(Clone)]
 struct Context {
-    client: Client,
-    events: EventRecorder,
+    control: PodControl,
     sets: Cache<StatefulSet>,
-    pods: Cache<Pod>,
     claims: Cache<PersistentVolumeClaim>,
     revisions: Cache<ControllerRevision>,
 }
 
 /// Hooks the controller to its caches.
 pub(crate) fn start(wiring: &Wiring) -> Running {
-    let client = wiring.client(NAME);
     let context = Context {
-        events: wiring.events(&client, NAME),
-        client,
+        control: wiring.pod_control(NAME),
         sets: wiring.caches.watch(),
-        pods: wiring.caches.watch(),
         claims: wiring.caches.watch(),
         revisions: wiring.caches.watch(),
     };
     let queue = WorkQueue::new();
     enqueue_each(&context.sets, &queue);
-    enqueue_controller(&context.pods, "StatefulSet", &queue);
+    enqueue_controller(&context.control.pods, "StatefulSet", &queue);
     enqueue_controller(&context.revisions, "StatefulSet", &queue);
-    enqueue_adopters(&context.pods, &context.sets, &queue, |set, pod| {
+    enqueue_adopters(&context.control.pods, &context.sets, &queue, |set, pod| {
         labels::selects(&spec(set).selector, pod.metadata.labels.as_ref()) && is_member(set, pod)
     });
     wiring.work(NAME, queue, context, reconcile)
@@ -75,18 +67,19 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
     if labels::is_empty(&spec(&set).selector) {
         return Ok(Requeue::WhenChanged);
     }
-    claim_pods(&ctx, &set).await?;
+    let is_member = |pod: &Pod| is_member(&set, pod);
+    ctx.control.claim(&*set, &spec(&set).selector, is_member).await?;
     let Some(revisions) = revisions(&ctx, &set).await? else { return Ok(Requeue::WhenChanged) };
-    let plan = plan(&set, &mine(&ctx, &set), &revisions, now());
+    let plan = plan(&set, &ctx.control.owned_by(&*set), &revisions, now());
     let requeue = plan.requeue;
     let failure = carry_out(&ctx, &set, &plan).await?;
 
-    let claims = volumes::owners(&set, &ctx.claims, &mine(&ctx, &set));
-    apply_each(&ctx.client, &claims).await?;
+    let claims = volumes::owners(&set, &ctx.claims, &ctx.control.owned_by(&*set));
+    apply_each(&ctx.control.client, &claims).await?;
     if set.status.as_ref() != Some(&plan.status) {
         let mut written = (*set).clone();
         written.status = Some(plan.status);
-        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await {
+        match Change::ReplaceStatus(Box::new(written)).apply(&ctx.control.client).await {
             Err(gone) if gone.error.is_not_found() => return Ok(Requeue::WhenChanged),
             answer => ctx.sets.caught_up(&answer?.unwrap_or_default()).await?,
         }
@@ -98,32 +91,6 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
     }
 }
 
-fn mine(ctx: &Context, set: &StatefulSet) -> Vec<Arc<Pod>> {
-    let mut owned = ctx.pods.owned_by(set.uid_str());
-    owned.retain(|pod| owned::is_controlled_by(&**pod, set.uid_str()));
-    owned
-}
-
-async fn claim_pods(ctx: &Context, set: &StatefulSet) -> Result<(), ReconcileError> {
-    for pod in ctx.pods.in_namespace(namespace_of(set)) {
-        if !is_member(set, &pod) {
-            continue;
-        }
-        let change = match owned::claim(set, &spec(set).selector, &*pod) {
-            Claim::Keep | Claim::Ignore => continue,
-            Claim::Adopt => owned::adopt(set, &*pod),
-            Claim::Release => owned::release(set, &*pod),
-        };
-        match change.apply(&ctx.client).await {
-            Ok(Some(pod)) => ctx.pods.caught_up(&pod).await?,
-            Ok(None) => {}
-            Err(gone) if gone.error.is_not_found() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
 /// The revision of the template as it is now, and the one that pods are being moved from.
 async fn revisions(ctx: &Context, set: &StatefulSet) -> Result<Option<Revisions>, ReconcileError> {
     let there = ctx.revisions.owned_by(set.uid_str());
@@ -131,14 +98,14 @@ async fn revisions(ctx: &Context, set: &StatefulSet) -> Result<Option<Revisions>
     let collisions = status.collision_count.unwrap_or(0);
     let update = history::current(set, &spec(set).template, HASH, collisions, &there);
     if let Some(change) = update.change.filter(|_| !set.is_terminating()) {
-        match change.apply(&ctx.client).await {
+        match change.apply(&ctx.control.client).await {
             Ok(Some(written)) => ctx.revisions.caught_up(&written).await?,
             Ok(None) => {}
             Err(refused) if refused.error.is_namespace_terminating() => return Ok(None),
             Err(refused) if refused.error.is_already_exists() => {
                 let mut written = set.clone();
                 written.status.get_or_insert_default().collision_count = Some(collisions + 1);
-                Change::ReplaceStatus(Box::new(written)).apply(&ctx.client).await?;
+                Change::ReplaceStatus(Box::new(written)).apply(&ctx.control.client).await?;
                 return Err(refused.into());
             }
             Err(refused) => return Err(refused.into()),
@@ -156,7 +123,7 @@ async fn forget_revisions(
     revisions: &Revisions,
 ) -> Result<(), ReconcileError> {
     let there = ctx.revisions.owned_by(set.uid_str());
-    let pods = mine(ctx, set);
+    let pods = ctx.control.owned_by(set);
     let in_use = |revision: &ControllerRevision| {
         let name = name_of(revision);
         name == name_of(&revisions.current)
@@ -165,7 +132,7 @@ async fn forget_revisions(
     };
     let limit = spec(set).revision_history_limit.unwrap_or(HISTORY_LIMIT_DEFAULT);
     for change in history::outdated(&there, &in_use, limit) {
-        change.apply(&ctx.client).await?;
+        change.apply(&ctx.control.client).await?;
     }
     Ok(())
 }
@@ -178,24 +145,26 @@ async fn carry_out(
 ) -> Result<Option<ChangeError>, ReconcileError> {
     for change in &plan.pods {
         let answer = match change {
-            Change::Create(pod) => match volumes::make(&ctx.client, &ctx.claims, set, pod).await {
-                Ok(()) => change.apply(&ctx.client).await,
-                Err(refused) => Err(refused),
-            },
-            _ => change.apply(&ctx.client).await,
+            Change::Create(pod) => {
+                match volumes::make(&ctx.control.client, &ctx.claims, set, pod).await {
+                    Ok(()) => change.apply(&ctx.control.client).await,
+                    Err(refused) => Err(refused),
+                }
+            }
+            _ => change.apply(&ctx.control.client).await,
         };
         match answer {
             Ok(written) => {
                 note(ctx, set, change);
                 if let Some(pod) = written {
-                    ctx.pods.caught_up(&pod).await?;
+                    ctx.control.pods.caught_up(&pod).await?;
                 }
             }
             Err(refused) if refused.error.is_namespace_terminating() => return Ok(None),
             Err(refused) if refused.error.is_already_exists() => return Ok(Some(refused)),
             Err(refused) => {
                 let message = format!("{} failed error: {}", refused.what, said(&refused.error));
-                ctx.events.record(set, Level::Warning, "FailedCreate", message);
+                ctx.control.events.record(set, Level::Warning, "FailedCreate", message);
                 return Ok(Some(refused));
             }
         }
@@ -217,5 +186,5 @@ fn note(ctx: &Context, set: &StatefulSet, change: &Change<Pod>) {
         }
         Change::Replace(_) | Change::ReplaceStatus(_) | Change::Patch { .. } => return,
     };
-    ctx.events.record(set, Level::Normal, reason, message);
+    ctx.control.events.record(set, Level::Normal, reason, message);
 }

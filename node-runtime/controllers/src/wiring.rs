@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 use crate::metadata::Monitors;
 use crate::owned::controller_of;
+use crate::pod_control::PodControl;
 
 /// Objects one controller works on at the same time.
 const WORKERS: usize = 5;
@@ -46,6 +47,13 @@ impl Wiring {
     /// A recorder whose events come from the controller of that name.
     pub(crate) fn events(&self, client: &Client, controller: &str) -> EventRecorder {
         EventRecorder::start(client.clone(), controller, None)
+    }
+
+    /// What the controller of that name acts on pods with.
+    pub(crate) fn pod_control(&self, controller: &str) -> PodControl {
+        let client = self.client(controller);
+        let events = self.events(&client, controller);
+        PodControl { client, events, pods: self.caches.watch() }
     }
 
     /// The loop that works off `queue` with `reconcile` once all caches are filled.

@@ -8,13 +8,12 @@ use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Ser
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use minik_client::ApiErrorExt;
 use minik_reconcile::{
-    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Selection, WorkQueue, apply_each,
+    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Selection, WorkQueue,
 };
 
-use crate::endpoints::selector;
 use crate::endpoints::slices::SERVICE;
+use crate::endpoints::{selector, write_slices};
 use crate::owned::controller_ref;
 use crate::wiring::{Running, Wiring, enqueue_each, name_of};
 
@@ -167,16 +166,7 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
         (Some(service), Some(endpoints)) if is_by_hand(&service, &endpoints) => wanted(&endpoints),
         _ => Vec::new(),
     };
-    match apply_each(&ctx.client, &plan(wanted, &there)).await {
-        Ok(written) => {
-            for slice in written {
-                ctx.slices.caught_up(&slice).await?;
-            }
-            Ok(Requeue::WhenChanged)
-        }
-        Err(refused) if refused.error.is_namespace_terminating() => Ok(Requeue::WhenChanged),
-        Err(refused) => Err(refused.into()),
-    }
+    write_slices(&ctx.client, &ctx.slices, &plan(wanted, &there)).await
 }
 
 #[cfg(test)]

@@ -7,14 +7,13 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
-use minik_client::ApiErrorExt;
 use minik_reconcile::{
-    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Selection, WorkQueue, apply_each,
+    Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Selection, WorkQueue,
 };
 
 use crate::endpoints::{
     HEADLESS, addresses, enqueue_services, hostname, is_headless, publishes_not_ready, selected,
-    selector, service_ports, target_port, target_ref,
+    selector, service_ports, target_port, target_ref, write_slices,
 };
 use crate::owned::controller_ref;
 use crate::pods;
@@ -290,16 +289,7 @@ async fn reconcile(ctx: Context, key: ObjectKey) -> Result<Requeue, ReconcileErr
     } else {
         there.iter().map(|slice| Change::delete(&**slice)).collect()
     };
-    match apply_each(&ctx.client, &changes).await {
-        Ok(written) => {
-            for slice in written {
-                ctx.slices.caught_up(&slice).await?;
-            }
-            Ok(Requeue::WhenChanged)
-        }
-        Err(refused) if refused.error.is_namespace_terminating() => Ok(Requeue::WhenChanged),
-        Err(refused) => Err(refused.into()),
-    }
+    write_slices(&ctx.client, &ctx.slices, &changes).await
 }
 
 #[cfg(test)]
