@@ -78,13 +78,27 @@ async fn javascript() {
     passes(Path::new("node"), &[&suite]).await;
 }
 
+/// Whether what is written in Go could be built here; if not, that is said.
+async fn go_is_there() -> bool {
+    let there = root().join("out/clients/go").exists()
+        || Command::new("go").arg("version").output().await.is_ok();
+    if !there {
+        eprintln!("SKIPPED: tests of the Go client and of helm need Go when `make setup` runs");
+    }
+    there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn helm() {
+    if go_is_there().await {
+        let suite = root().join("tests/cluster/clients/helm/suite.sh");
+        passes(&suite, &[&client("helm")]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn go() {
-    if !root().join("out/clients/go").exists()
-        && Command::new("go").arg("version").output().await.is_err()
-    {
-        eprintln!("SKIPPED: the test of the Go client needs Go when `make setup` runs");
-        return;
+    if go_is_there().await {
+        passes(&client("go"), &[]).await;
     }
-    passes(&client("go"), &[]).await;
 }
