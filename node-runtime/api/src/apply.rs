@@ -294,6 +294,14 @@ pub fn settle(old: &Value, new: &mut Value) {
     }
 }
 
+/// Whether `metadata.managedFields` can be read.
+///
+/// # Errors
+/// In upstream's words, why not.
+pub fn check_managers(entries: &[Value]) -> Result<(), String> {
+    Managed::read(entries).map(|_| ())
+}
+
 /// Whether two objects have the same fields, not looking at some.
 fn same_but(a: &Value, b: &Value, ignored: &[&str]) -> bool {
     let (Value::Object(a), Value::Object(b)) = (a, b) else { return false };

@@ -7,6 +7,7 @@
 //! The way of a write: [`decode()`] → [`default()`] → [`strategy::prepare_create`] →
 //! [`strategy::validate`]; of a patch: [`patch`] → [`conform`] → [`default()`] → …
 
+pub mod admission;
 pub mod apply;
 pub mod convert;
 pub mod custom;

@@ -3,6 +3,7 @@
 //! Three layers: metadata (same for all kinds), enumerations and required fields (from the schema),
 //! and a file of rules per family of kinds.
 
+mod admission;
 mod at;
 mod cluster;
 mod generic;
@@ -48,6 +49,9 @@ pub(crate) fn status_update(resource: &Resource, new: &Value, old: &Value) -> Ve
     let mut errors = Errors::default();
     metadata::update(new, old, &mut errors);
     custom(resource, new, Some(old), &mut errors);
+    if resource.is("apiregistration.k8s.io", "APIService") {
+        admission::api_service_status(&At::root(new), &mut errors);
+    }
     errors.into_vec()
 }
 
@@ -89,6 +93,11 @@ fn spec(resource: &Resource, new: &Value, old: Option<&Value>, errors: &mut Erro
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             definition::validate(new, old).into_iter().for_each(|one| errors.push(one));
         }
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+        ) => admission::configuration(&object, old.map(At::root).as_ref(), errors),
+        ("apiregistration.k8s.io", "APIService") => admission::api_service(&object, errors),
         (group, kind) => cluster::validate(group, kind, &object, errors),
     }
     generic::check(resource, new, errors);

@@ -2,28 +2,75 @@
 //! plug-in; this file is their order.
 
 mod certificates;
+mod conditions;
 mod defaults;
 mod definitions;
 mod escalation;
+pub(crate) mod hooks;
 mod limits;
 mod namespace;
 mod node;
 mod pod_security;
 mod priority;
+mod question;
 mod quota;
 mod service;
 mod service_account;
 mod unserved;
+mod webhooks;
 
-use minik_meta::{GroupResource, Status};
+use minik_api::admission::{Objects, Operation};
+use minik_api::scale;
+use minik_meta::{GroupResource, Status, object};
 use serde_json::Value;
 
 use crate::alloc::Lease;
 use crate::call::Call;
+use crate::verbs::delete;
 use crate::verbs::write::Part;
+use question::Question;
 
-/// Changes a new object, and refuses what cannot become good.
-pub(crate) fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Status> {
+/// Changes a new object, and refuses what cannot become good. The name may still be missing.
+pub(crate) async fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Status> {
+    namespace::must_be_open(call, object)?;
+    plug_in_create(call, object)?;
+    let question = || Question::new(call, Operation::Create, object::name(object));
+    if let Some((question, hooks)) = mutating(call, question) {
+        let again = |object: &mut Value| plug_in_create(call, object);
+        let mut wanted = Some(object.take());
+        webhooks::mutate(&question, &hooks, &mut wanted, None, &again).await?;
+        *object = wanted.unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// What depends on the name of a new object.
+pub(crate) fn named(call: &Call, object: &mut Value) {
+    namespace::label(call, object);
+}
+
+/// The webhooks that may change what a request is about, if there are any.
+fn mutating<'c>(
+    call: &'c Call,
+    question: impl FnOnce() -> Question<'c>,
+) -> Option<(Question<'c>, hooks::HookList)> {
+    let hooks = call.core.hooks.now().mutating()?;
+    let question = question();
+    (!question.attributes.is_exempt()).then_some((question, hooks))
+}
+
+/// The webhooks that judge, if there are any.
+fn validating<'c>(
+    call: &'c Call,
+    question: impl FnOnce() -> Question<'c>,
+) -> Option<(Question<'c>, hooks::HookList)> {
+    let hooks = call.core.hooks.now().validating()?;
+    let question = question();
+    (!question.attributes.is_exempt()).then_some((question, hooks))
+}
+
+/// The plug-ins for new objects; they may be asked again after a webhook changed something.
+fn plug_in_create(call: &Call, object: &mut Value) -> Result<(), Status> {
     namespace::label(call, object);
     if call.kind.is("", "Pod") {
         priority::of_new_pod(call, object)?;
@@ -47,23 +94,53 @@ pub(crate) fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Statu
     Ok(())
 }
 
-/// Changes the new state of an object.
-pub(crate) fn mutate_update(
+/// Changes the new state of an object. Returns whether somebody else than this server could.
+pub(crate) async fn mutate_update(
     call: &Call,
-    _part: Part,
+    part: Part,
     old: &Value,
     new: &mut Value,
-) -> Result<(), Status> {
+) -> Result<bool, Status> {
+    plug_in_update(call, old, new);
+    // Who bound a pod was asked as who made a binding, who scales as who changed a scale.
+    if matches!(part, Part::Binding | Part::Scale) {
+        return Ok(false);
+    }
+    let again = |new: &mut Value| {
+        plug_in_update(call, old, new);
+        Ok(())
+    };
+    mutate_state(call, old, new, &again).await
+}
+
+/// Lets the webhooks change the new scale of an object.
+pub(crate) async fn mutate_scale(call: &Call, old: &Value, new: &mut Value) -> Result<(), Status> {
+    mutate_state(call, old, new, &|_| Ok(())).await.map(|_| ())
+}
+
+async fn mutate_state(
+    call: &Call,
+    old: &Value,
+    new: &mut Value,
+    again: webhooks::Again<'_>,
+) -> Result<bool, Status> {
+    let question = || Question::new(call, Operation::Update, &call.target.name);
+    let Some((question, hooks)) = mutating(call, question) else { return Ok(false) };
+    let mut wanted = Some(new.take());
+    webhooks::mutate(&question, &hooks, &mut wanted, Some(old), again).await?;
+    *new = wanted.unwrap_or_default();
+    Ok(true)
+}
+
+fn plug_in_update(call: &Call, old: &Value, new: &mut Value) {
     if call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         certificates::of_old_request(old, new);
     }
     namespace::label(call, new);
-    Ok(())
 }
 
 /// Refuses a new, valid object.
-pub(crate) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
-    namespace::must_be_open(call, object)?;
+pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
     unserved::warn(call);
@@ -71,11 +148,19 @@ pub(crate) fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     limits::check(call, object)?;
     pod_security::check(call, object)?;
     pod_security::check_namespace(call, None, object)?;
-    escalation::check(call, None, object)
+    escalation::check(call, None, object)?;
+    let question = || Question::new(call, Operation::Create, object::name(object));
+    match validating(call, question) {
+        Some((question, hooks)) => {
+            let objects = Objects { new: Some(object), old: None };
+            webhooks::validate(&question, &hooks, objects).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses the new, valid state of an object.
-pub(crate) fn check_update(
+pub(crate) async fn check_update(
     call: &Call,
     part: Part,
     old: &Value,
@@ -93,13 +178,77 @@ pub(crate) fn check_update(
         definitions::warn(call, new);
         escalation::check(call, Some(old), new)?;
     }
-    Ok(())
+    if part == Part::Binding {
+        return Ok(());
+    }
+    let question = || Question::new(call, Operation::Update, &call.target.name);
+    let Some((question, hooks)) = validating(call, question) else { return Ok(()) };
+    if part == Part::Scale {
+        let kind = &call.kind;
+        let (old, new) = (scale::read(kind, old)?, scale::read(kind, new)?);
+        let objects = Objects { new: Some(&new), old: Some(&old) };
+        return webhooks::validate(&question, &hooks, objects).await;
+    }
+    let objects = Objects { new: Some(new), old: Some(old) };
+    webhooks::validate(&question, &hooks, objects).await
 }
 
 /// Refuses to delete an object.
 pub(crate) fn check_delete(call: &Call, object: &Value) -> Result<(), Status> {
     namespace::check_delete(call)?;
     node::check_delete(call, object)
+}
+
+/// Asks whether an object may be deleted. `name` is empty for one of a collection.
+pub(crate) async fn ask_delete(
+    call: &Call,
+    name: &str,
+    object: &Value,
+    options: &delete::Options,
+) -> Result<(), Status> {
+    let question = || {
+        let question = Question::new(call, Operation::Delete, name);
+        question.with_options(options.to_value(), options.dry_run)
+    };
+    if let Some((question, hooks)) = mutating(call, question) {
+        let again = |_: &mut Value| Ok(());
+        webhooks::mutate(&question, &hooks, &mut None, Some(object), &again).await?;
+    }
+    if let Some((question, hooks)) = validating(call, question) {
+        let objects = Objects { new: None, old: Some(object) };
+        webhooks::validate(&question, &hooks, objects).await?;
+    }
+    Ok(())
+}
+
+/// Asks whether something may be created that is not stored: a review, a binding, an eviction.
+pub(crate) async fn ask_virtual(call: &Call, name: &str, body: &mut Value) -> Result<(), Status> {
+    namespace::must_be_open(call, body)?;
+    ask_whole(call, Operation::Create, name, body).await
+}
+
+/// Asks whether somebody may connect to a pod, a service or a node, with these options.
+pub(crate) async fn ask_connect(call: &Call, options: &mut Value) -> Result<(), Status> {
+    ask_whole(call, Operation::Connect, &call.target.name, options).await
+}
+
+async fn ask_whole(
+    call: &Call,
+    operation: Operation,
+    name: &str,
+    body: &mut Value,
+) -> Result<(), Status> {
+    let question = || Question::new(call, operation, name);
+    if let Some((question, hooks)) = mutating(call, question) {
+        let mut wanted = Some(body.take());
+        webhooks::mutate(&question, &hooks, &mut wanted, None, &|_| Ok(())).await?;
+        *body = wanted.unwrap_or_default();
+    }
+    if let Some((question, hooks)) = validating(call, question) {
+        let objects = Objects { new: Some(body), old: None };
+        webhooks::validate(&question, &hooks, objects).await?;
+    }
+    Ok(())
 }
 
 /// Counts a new object against the quotas of its namespace; the result must be held until the

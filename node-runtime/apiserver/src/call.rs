@@ -1,6 +1,8 @@
 //! One request to a resource, as verbs see it: who, what, with which options.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http::Request;
 use minik_meta::{GroupKind, GroupResource, Status};
@@ -12,6 +14,9 @@ use crate::negotiate::{Answer, Output, negotiate};
 use crate::route::{Query, Target, Verb};
 use crate::user::User;
 use crate::{owners, protobuf};
+
+/// How long a request that is no watch and no stream may take.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
 
 /// A request that was authorized and whose resource exists.
 pub(crate) struct Call {
@@ -25,7 +30,10 @@ pub(crate) struct Call {
     pub(crate) dry_run: bool,
     /// Who becomes the owner of what is written.
     pub(crate) manager: String,
+    /// When the client is told that it took too long; never for streams.
+    deadline: Option<Instant>,
     warnings: Mutex<Vec<String>>,
+    annotations: Mutex<BTreeMap<String, String>>,
 }
 
 impl Call {
@@ -57,7 +65,39 @@ impl Call {
         };
         let deprecation = kind.custom.as_ref().and_then(|custom| custom.deprecation.as_deref());
         let warnings = Mutex::new(deprecation.map(str::to_owned).into_iter().collect());
-        Ok(Call { core, user, verb, kind, target, query, output, dry_run, manager, warnings })
+        let mut call = Call {
+            core,
+            user,
+            verb,
+            kind,
+            target,
+            query,
+            output,
+            dry_run,
+            manager,
+            deadline: None,
+            warnings,
+            annotations: Mutex::default(),
+        };
+        if !call.is_long_running() {
+            call.deadline = Some(Instant::now() + REQUEST_MAX);
+        }
+        Ok(call)
+    }
+
+    /// How long it may still take, if there is a limit.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Notes something for the audit log.
+    pub(crate) fn annotate(&self, key: String, value: String) {
+        self.annotations.lock().expect("no holder panics").insert(key, value);
+    }
+
+    /// What was noted for the audit log so far.
+    pub(crate) fn take_annotations(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.annotations.lock().expect("no holder panics"))
     }
 
     /// Group and plural, for failures.
@@ -105,7 +145,9 @@ impl Call {
             output: self.output,
             dry_run: self.dry_run,
             manager: self.manager.clone(),
+            deadline: self.deadline,
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
         })
     }
 }

@@ -87,6 +87,27 @@ pub(crate) async fn to_storage(call: &Call, object: Value) -> Result<Bytes, Stat
     Ok(objects::bytes(converted))
 }
 
+/// An object of one version in another one of the same stored kind.
+pub(crate) async fn between(
+    core: &Core,
+    from: &Resource,
+    to: &Resource,
+    object: Value,
+) -> Result<Value, Status> {
+    let mut converted = object;
+    if from.custom.is_none() {
+        minik_api::convert(&mut converted, from, to)?;
+        return Ok(converted);
+    }
+    if asks_webhook(to) {
+        let mut answer = convert(core, to, &to.api_version(), vec![converted]).await?;
+        converted = answer.pop().unwrap_or_default();
+    }
+    object::set(&mut converted, &["apiVersion"], to.api_version());
+    objects::refit(to, &mut converted);
+    Ok(converted)
+}
+
 fn asks_webhook(kind: &Resource) -> bool {
     kind.custom.as_ref().is_some_and(|custom| custom.webhook)
 }
@@ -116,7 +137,7 @@ async fn convert(
         "apiVersion": format!("apiextensions.k8s.io/{version}"),
         "request": {"uid": names::new_uid(), "desiredAPIVersion": wanted, "objects": given},
     });
-    let answer = webhook::ask(core, &webhook["clientConfig"], &review, CONVERSION_MAX)
+    let answer = webhook::ask(core, &webhook["clientConfig"], &review, CONVERSION_MAX, false)
         .await
         .map_err(|error| failed(error.to_string()))?;
     let given = review["request"]["objects"].as_array().map_or(&[][..], Vec::as_slice);

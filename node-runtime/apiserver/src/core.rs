@@ -8,12 +8,15 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::hooks::Hooks;
 use crate::alloc::Allocator;
 use crate::authn::token::Tokens;
 use crate::authz::Authorizer;
 use crate::config::{BuildError, Config, Secrets};
 use crate::kinds::Kinds;
+use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::webhook::Clients;
 use crate::{objects, tls};
 
 /// The shared state of a server. All of it is read only or has its own lock.
@@ -31,6 +34,10 @@ pub(crate) struct Core {
     pub(crate) pod_tls: Arc<ClientConfig>,
     /// One counted creation at a time, so that two cannot share what is left of a quota.
     pub(crate) quota_lock: Arc<Mutex<()>>,
+    /// Connections to webhooks.
+    pub(crate) webhooks: Clients,
+    /// Whom to ask before something is served.
+    pub(crate) hooks: Live<Hooks>,
     draining: CancellationToken,
 }
 
@@ -50,6 +57,8 @@ impl Core {
             kubelet_tls: Arc::new(kubelet_tls),
             pod_tls: Arc::new(tls::unverified_client_config()?),
             quota_lock: Arc::default(),
+            webhooks: Clients::default(),
+            hooks: Live::new(&store)?,
             draining: CancellationToken::new(),
             config,
             store,

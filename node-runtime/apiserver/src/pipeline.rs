@@ -1,7 +1,7 @@
 //! The one way of every request: who is it, what is asked, may they, do it, answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -19,9 +19,6 @@ use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
 use crate::{owners, pages, protobuf, respond, verbs};
-
-/// How long a request that is no watch and no stream may take.
-const REQUEST_MAX: Duration = Duration::from_secs(60);
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -94,11 +91,11 @@ async fn serve(
         Action::Page(page) => pages::serve(core, page, &query, request.headers()),
         Action::Resource(verb, target) => {
             let call = Call::new(Arc::clone(core), user, *verb, target.clone(), query, &request)?;
-            if call.is_long_running() {
+            let Some(left) = call.time_left() else {
                 return verbs::run(call, request).await;
-            }
+            };
             let running = verbs::run(call, request);
-            tokio::time::timeout(REQUEST_MAX, running).await.unwrap_or_else(|_| {
+            tokio::time::timeout(left, running).await.unwrap_or_else(|_| {
                 let message = "request did not complete within the allotted timeout";
                 Err(Status::timeout(message, 0))
             })

@@ -32,6 +32,9 @@ pub enum TlsError {
         /// What the TLS library said.
         source: rustls::Error,
     },
+    /// The text holds no certificate at all.
+    #[error("unable to parse bytes as PEM block")]
+    Empty,
     /// The authority's certificate cannot verify anything.
     #[error("the client authority cannot be used: {reason}")]
     Authority {
@@ -105,7 +108,25 @@ pub(crate) fn verified_client_config(ca_pem: &str) -> Result<ClientConfig, TlsEr
     let settings = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?;
-    Ok(settings.with_root_certificates(roots("the CA bundle", ca_pem)?).with_no_client_auth())
+    let roots = roots("the CA bundle", ca_pem)?;
+    if roots.is_empty() {
+        return Err(TlsError::Empty);
+    }
+    Ok(settings.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The same, trusting the authorities of this system; nothing if it has none.
+pub(crate) fn system_client_config() -> Result<Option<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        return Ok(None);
+    }
+    let settings = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?;
+    Ok(Some(settings.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// The settings for connections to pods and services over `https:`, whose certificates nobody

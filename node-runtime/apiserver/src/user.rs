@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 /// The group whose members may do everything, whatever the roles say.
 pub(crate) const MASTERS: &str = "system:masters";
 /// The group of everybody who proved an identity.
@@ -70,6 +72,19 @@ impl User {
             groups: vec![UNAUTHENTICATED.to_owned()],
             ..User::default()
         }
+    }
+
+    /// As reviews tell of the user.
+    pub(crate) fn info(&self) -> Value {
+        let mut info = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.clone().into();
+        }
+        info["groups"] = json!(self.groups);
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 
     /// Whether the user is in `group`.

@@ -15,6 +15,7 @@ use std::pin::Pin;
 
 use http::{Request, Response};
 use minik_meta::{GroupResource, Status};
+use tracing::debug;
 
 use crate::body::Body;
 use crate::call::Call;
@@ -25,7 +26,13 @@ use crate::subresource;
 /// Does what the call asks for and adds its warnings to the answer.
 pub(crate) fn run(call: Call, request: Request<Body>) -> Running {
     // Boxed: the futures of some verbs are large, and most requests are small.
-    Box::pin(async move { run_verb(&call, request).await })
+    Box::pin(async move {
+        let result = run_verb(&call, request).await;
+        for (key, value) in call.take_annotations() {
+            debug!(key, value, "noted");
+        }
+        result
+    })
 }
 
 /// A request being answered.

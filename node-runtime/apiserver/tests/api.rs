@@ -10,6 +10,8 @@ mod conversion;
 mod custom;
 #[path = "api/harness.rs"]
 mod harness;
+#[path = "api/hook.rs"]
+mod hook;
 #[path = "api/kubectl.rs"]
 mod kubectl;
 #[path = "api/kubelet.rs"]
@@ -24,5 +26,7 @@ mod protobuf;
 mod services;
 #[path = "api/watches.rs"]
 mod watches;
+#[path = "api/webhooks.rs"]
+mod webhooks;
 #[path = "api/writes.rs"]
 mod writes;

@@ -125,6 +125,8 @@ pub struct Status {
     pub details: Option<Box<Details>>,
     /// A token to go on with, where a list expired between two pages.
     pub continue_token: Option<String>,
+    /// The whole object, where another program made it: shown instead of one made of the rest.
+    pub verbatim: Option<Box<Value>>,
 }
 
 impl Status {
@@ -136,6 +138,7 @@ impl Status {
             message: message.into(),
             details: None,
             continue_token: None,
+            verbatim: None,
         }
     }
 
@@ -312,6 +315,9 @@ impl Status {
 
     /// The `Status` object on the wire.
     pub fn to_value(&self) -> Value {
+        if let Some(whole) = &self.verbatim {
+            return (**whole).clone();
+        }
         let mut status = json!({
             "kind": "Status",
             "apiVersion": "v1",

@@ -7,6 +7,8 @@ mod status;
 mod versions;
 mod webhook;
 
+pub(crate) use webhook::client as check_client;
+
 use minik_meta::{FieldError, Path, names as rules, object};
 use serde_json::{Value, json};
 

@@ -6,16 +6,6 @@ use crate::call::Call;
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     (
         "admissionregistration.k8s.io",
-        "MutatingWebhookConfiguration",
-        "admission webhooks are not called",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingWebhookConfiguration",
-        "admission webhooks are not called",
-    ),
-    (
-        "admissionregistration.k8s.io",
         "ValidatingAdmissionPolicy",
         "admission policies are not evaluated",
     ),

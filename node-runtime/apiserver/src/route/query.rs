@@ -16,6 +16,11 @@ impl Query {
         Query(pairs.collect())
     }
 
+    /// A query of pairs that need no decoding.
+    pub(crate) fn of(pairs: Vec<(String, String)>) -> Query {
+        Query(pairs)
+    }
+
     /// The first value of `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.all(key).next()

@@ -4,6 +4,7 @@ use http::{Request, Response, StatusCode};
 use minik_meta::{Status, object, time};
 use serde_json::{Value, json};
 
+use crate::admission;
 use crate::body::Body;
 use crate::call::Call;
 use crate::owners::Owners;
@@ -16,7 +17,8 @@ pub(super) async fn bind_named(
     call: &Call,
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    let binding = read(call, request).await?;
+    let mut binding = read(call, request).await?;
+    admission::ask_virtual(call, &call.target.name, &mut binding).await?;
     let name = object::name(&binding);
     if !name.is_empty() && name != call.target.name {
         return Err(Status::bad_request(format!(
@@ -29,7 +31,9 @@ pub(super) async fn bind_named(
 
 /// `POST …/bindings`, the old way.
 pub(super) async fn bind(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
-    let binding = read(call, request).await?;
+    let mut binding = read(call, request).await?;
+    let name = object::name(&binding).to_owned();
+    admission::ask_virtual(call, &name, &mut binding).await?;
     let target = Target {
         resource: "pods".to_owned(),
         name: object::name(&binding).to_owned(),
@@ -51,7 +55,7 @@ async fn assign(call: &Call, binding: &Value) -> Result<Response<Body>, Status> 
     if node.is_empty() || !matches!(kind, "" | "Node") {
         return Err(Status::bad_request("target must be a Node with a name"));
     }
-    write::modify(call, Part::Other, Owners::AsGiven, change(call, node, binding)).await?;
+    write::modify(call, Part::Binding, Owners::AsGiven, change(call, node, binding)).await?;
     let success = Status::success(None);
     Ok(respond::value(StatusCode::CREATED, call.output.format, &success))
 }

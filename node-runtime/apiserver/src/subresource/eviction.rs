@@ -6,6 +6,7 @@ use minik_meta::{LabelSelector, Status, object};
 use minik_store::{Entry, Expect, ListOptions, StoreError, Write};
 use serde_json::{Value, json};
 
+use crate::admission;
 use crate::body::Body;
 use crate::call::Call;
 use crate::verbs::delete::{self, delete_one};
@@ -18,7 +19,8 @@ const TRIES_MAX: usize = 8;
 pub(super) async fn evict(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let kind = call.core.kinds.body("policy", "v1", "Eviction");
     let kind = kind.ok_or_else(Status::not_found_path)?;
-    let eviction = input::object(call, &kind, request).await?;
+    let mut eviction = input::object(call, &kind, request).await?;
+    admission::ask_virtual(call, &call.target.name, &mut eviction).await?;
     let options = delete::options_of(&eviction["deleteOptions"], call.dry_run)?;
     let (namespace, name) = (&call.target.namespace, call.target.name.as_str());
     let pod = call
@@ -28,7 +30,8 @@ pub(super) async fn evict(call: &Call, request: Request<Body>) -> Result<Respons
     if needs_budget(&pod) {
         spend(call, &pod, options.dry_run).await?;
     }
-    delete_one(call, name, &options).await?;
+    // Who may evict was asked about the eviction, not about the pod.
+    delete_one(call, name, &options, None).await?;
     let success = Status::success(None);
     Ok(respond::value(StatusCode::CREATED, call.output.format, &success))
 }

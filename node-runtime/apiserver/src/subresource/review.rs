@@ -4,6 +4,7 @@ use http::{Request, Response, StatusCode};
 use minik_meta::{Status, object};
 use serde_json::{Value, json};
 
+use crate::admission;
 use crate::authz::rbac::{PolicyRule, Wish};
 use crate::body::Body;
 use crate::call::Call;
@@ -13,9 +14,11 @@ use crate::{input, respond};
 /// Answers a review: the object comes back with its status filled in.
 pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let mut review = input::object(call, &call.kind, request).await?;
+    let name = object::name(&review).to_owned();
+    admission::ask_virtual(call, &name, &mut review).await?;
     let status = match call.kind.kind.as_ref() {
         "TokenReview" => token(call, &review),
-        "SelfSubjectReview" => json!({"userInfo": user_info(&call.user)}),
+        "SelfSubjectReview" => json!({"userInfo": call.user.info()}),
         "SelfSubjectAccessReview" => access(call, &call.user, &review)?,
         "SubjectAccessReview" => access(call, &subject(&review)?, &review)?,
         "LocalSubjectAccessReview" => {
@@ -39,17 +42,6 @@ pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Respon
     Ok(respond::value(StatusCode::CREATED, call.output.format, &review))
 }
 
-fn user_info(user: &User) -> Value {
-    let mut info = json!({"username": user.name, "groups": user.groups});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.clone().into();
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
-}
-
 fn token(call: &Call, review: &Value) -> Value {
     let token = object::text(review, &["spec", "token"]);
     let audiences: Vec<String> = object::list(review, &["spec", "audiences"])
@@ -59,7 +51,7 @@ fn token(call: &Call, review: &Value) -> Value {
     match call.core.tokens.user(&call.core, token, &audiences) {
         Ok(verified) => json!({
             "authenticated": true,
-            "user": user_info(&verified.user),
+            "user": verified.user.info(),
             "audiences": verified.audiences,
         }),
         Err(error) => json!({"authenticated": false, "error": error.to_string()}),

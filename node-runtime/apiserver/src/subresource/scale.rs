@@ -2,7 +2,7 @@
 
 use http::{Request, Response, StatusCode};
 use minik_api::{Resource, apply, scale};
-use minik_meta::{Status, object};
+use minik_meta::Status;
 use serde_json::Value;
 
 use crate::body::Body;
@@ -19,13 +19,13 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     let object = match call.verb {
         Verb::Update => {
             let wanted = input::object(call, &kind, request).await?;
-            let change = rescaled(call, replaced(call, &kind, wanted));
-            write::modify(call, Part::Main, Owners::AsGiven, change).await?
+            let change = replaced(call, &kind, wanted);
+            write::modify(call, Part::Scale, Owners::AsGiven, change).await?
         }
         Verb::Patch => {
             let patch = input::patch(call, request).await?;
-            let change = rescaled(call, patched(call, &kind, &patch));
-            write::modify(call, Part::Main, Owners::AsGiven, change).await?
+            let change = patched(call, &kind, &patch);
+            write::modify(call, Part::Scale, Owners::AsGiven, change).await?
         }
         _ => {
             let key = objects::key(&call.kind, &call.target.namespace, &call.target.name);
@@ -60,20 +60,5 @@ fn patched<'a>(call: &'a Call, kind: &'a Resource, patch: &'a Patch) -> Change<'
             apply::track(&Writer::new(call).write(kind), Some(current), &mut wanted);
         }
         Ok(wanted)
-    })
-}
-
-/// The object with the replicas of the scale that `wanted` makes of the current one.
-fn rescaled<'a>(call: &'a Call, wanted: Change<'a>) -> Change<'a> {
-    Box::new(move |current: &Value| {
-        let mut scale = scale::read(&call.kind, current)?;
-        apply::scale::lend(&call.kind, current, &mut scale);
-        let wanted = wanted(&scale)?;
-        let mut changed = current.clone();
-        scale::write(&call.kind, &mut changed, &wanted)?;
-        apply::scale::take_back(&call.kind, &mut changed, &wanted);
-        let version = object::resource_version(&wanted).to_owned();
-        object::set(&mut changed, &["metadata", "resourceVersion"], version);
-        Ok(changed)
     })
 }

@@ -1,6 +1,8 @@
 //! Streams into pods and nodes: logs, exec, attach, port-forward, proxies. Passed on to the
 //! kubelet (or the pod itself), which speaks the protocol; here only the address is found.
 
+mod options;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -15,13 +17,18 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::forward::{Upstream, forward};
 use crate::objects;
+use crate::route::Query;
 
 const KUBELET_PORT: u16 = 10250;
 
 /// Log, exec, attach and port-forward of a pod.
 pub(super) async fn pod(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
+    let query = match call.target.subresource.as_str() {
+        "log" => call.query.clone(),
+        _ => options::admitted(call).await?,
+    };
     let pod = read_pod(call, &call.target.name)?;
-    let path = kubelet_path(call, &pod)?;
+    let path = kubelet_path(call, &query, &pod)?;
     let node = object::text(&pod, &["spec", "nodeName"]);
     let kubelet = kubelet(call, node)?;
     pass(&kubelet, &path, request).await
@@ -33,7 +40,7 @@ fn read_pod(call: &Call, name: &str) -> Result<Value, Status> {
 }
 
 /// The kubelet's path for what the call asks of the pod.
-fn kubelet_path(call: &Call, pod: &Value) -> Result<String, Status> {
+fn kubelet_path(call: &Call, query: &Query, pod: &Value) -> Result<String, Status> {
     let (namespace, name) = (&call.target.namespace, &call.target.name);
     if object::text(pod, &["spec", "nodeName"]).is_empty() {
         return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
@@ -46,18 +53,18 @@ fn kubelet_path(call: &Call, pod: &Value) -> Result<String, Status> {
     };
     let mut path = format!("/{door}/{namespace}/{name}");
     if wants_container {
-        let container = container(call, pod)?;
+        let container = container(call, query, pod)?;
         path.push('/');
         path.push_str(&container);
     }
-    Ok(with_query(path, kubelet_query(call)))
+    Ok(with_query(path, kubelet_query(call, query)))
 }
 
 /// The query as the kubelet reads it: the streams have names of its own.
-fn kubelet_query(call: &Call) -> String {
+fn kubelet_query(call: &Call, query: &Query) -> String {
     let rename = matches!(call.target.subresource.as_str(), "exec" | "attach");
     let mut out = String::new();
-    for (key, value) in call.query.pairs() {
+    for (key, value) in query.pairs() {
         let (key, value) = match (key, value) {
             ("container" | "fieldValidation", _) => continue,
             ("stdin", value) if rename => ("input", on(value)),
@@ -96,7 +103,7 @@ fn encode(text: &str) -> String {
 }
 
 /// The container that is meant; it must be named if there are several.
-fn container(call: &Call, pod: &Value) -> Result<String, Status> {
+fn container(call: &Call, query: &Query, pod: &Value) -> Result<String, Status> {
     let names = |list: &str| -> Vec<String> {
         let containers = object::list(pod, &["spec", list]);
         containers.iter().map(|one| object::text(one, &["name"]).to_owned()).collect()
@@ -104,7 +111,7 @@ fn container(call: &Call, pod: &Value) -> Result<String, Status> {
     let (main, init, ephemeral) =
         (names("containers"), names("initContainers"), names("ephemeralContainers"));
     let pod_name = &call.target.name;
-    match call.query.non_empty("container") {
+    match query.non_empty("container") {
         Some(name) => {
             let known =
                 [&main, &init, &ephemeral].iter().any(|list| list.iter().any(|n| n == name));
@@ -168,6 +175,7 @@ async fn pass(to: &Upstream, path: &str, request: Request<Body>) -> Result<Respo
 
 /// The proxies of pods, services and nodes.
 pub(super) async fn proxy(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
+    options::admitted_proxy(call).await?;
     let rest = match call.target.rest.as_str() {
         "" => "/",
         rest => rest,

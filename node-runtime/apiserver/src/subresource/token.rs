@@ -5,6 +5,7 @@ use http::{Request, Response, StatusCode};
 use minik_meta::{FieldError, GroupKind, GroupResource, Path, Status, names, object, time};
 use serde_json::{Value, json};
 
+use crate::admission;
 use crate::authn::token::{Claims, KubernetesClaims, Reference};
 use crate::body::Body;
 use crate::call::Call;
@@ -24,6 +25,7 @@ pub(super) async fn create(call: &Call, request: Request<Body>) -> Result<Respon
     let kind = call.core.kinds.body("authentication.k8s.io", "v1", "TokenRequest");
     let kind = kind.ok_or_else(Status::not_found_path)?;
     let mut review = input::object(call, &kind, request).await?;
+    admission::ask_virtual(call, &call.target.name, &mut review).await?;
     let (namespace, name) = (&call.target.namespace, call.target.name.as_str());
     let account = call
         .core

@@ -39,6 +39,34 @@ pub(crate) struct Options {
     pub(crate) dry_run: bool,
 }
 
+impl Options {
+    /// As a `DeleteOptions` object.
+    pub(crate) fn to_value(&self) -> Value {
+        let mut options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+        if let Some(grace) = self.grace_s {
+            options["gracePeriodSeconds"] = grace.into();
+        }
+        if let Some(uid) = &self.uid {
+            object::set(&mut options, &["preconditions", "uid"], uid.clone());
+        }
+        if let Some(version) = &self.resource_version {
+            object::set(&mut options, &["preconditions", "resourceVersion"], version.clone());
+        }
+        if let Some(propagation) = self.propagation {
+            options["propagationPolicy"] = match propagation {
+                Propagation::Background => "Background",
+                Propagation::Foreground => "Foreground",
+                Propagation::Orphan => "Orphan",
+            }
+            .into();
+        }
+        if self.dry_run {
+            options["dryRun"] = json!(["All"]);
+        }
+        options
+    }
+}
+
 /// What deleting comes to.
 #[derive(Clone, Debug, PartialEq)]
 enum Decision {
@@ -53,7 +81,7 @@ enum Decision {
 pub(crate) async fn delete(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let options = options(call, request).await?;
     let name = call.target.name.clone();
-    let (object, removed) = delete_one(call, &name, &options).await?;
+    let (object, removed) = delete_one(call, &name, &options, Some(&name)).await?;
     // Pods and namespaces take their time: clients want to see the state.
     let shows_object = !removed || call.kind.is("", "Pod") || call.kind.is("", "Namespace");
     if shows_object {
@@ -137,11 +165,13 @@ pub(crate) fn options_of(body: &Value, dry_run: bool) -> Result<Options, Status>
     })
 }
 
-/// Deletes one object; returns its last state and whether it is gone.
+/// Deletes one object; returns its last state and whether it is gone. `told` is the name under which
+/// webhooks are asked; nobody is if there is none.
 pub(crate) async fn delete_one(
     call: &Call,
     name: &str,
     options: &Options,
+    told: Option<&str>,
 ) -> Result<(Value, bool), Status> {
     let kind = &call.kind;
     let key = objects::key(kind, &call.target.namespace, name);
@@ -153,7 +183,13 @@ pub(crate) async fn delete_one(
         let object = objects::read(kind, &entry.value, entry.modified);
         check_preconditions(call, name, &object, options)?;
         admission::check_delete(call, &object)?;
-        match decide(kind, &object, options, time::now()) {
+        let decision = decide(kind, &object, options, time::now());
+        // A pod that is on its way out stays so, whoever asks for it again.
+        let pending = decision == Decision::AsItIs && kind.is("", "Pod");
+        if let Some(told) = told.filter(|_| !pending) {
+            admission::ask_delete(call, told, &object, options).await?;
+        }
+        match decision {
             Decision::AsItIs => return Ok((object, false)),
             Decision::Remove if options.dry_run => return Ok((object, true)),
             Decision::Mark(marked) if options.dry_run => return Ok((marked, false)),

@@ -18,7 +18,7 @@ pub(crate) async fn delete_collection(
     let mut items = Vec::with_capacity(found.entries.len());
     for entry in &found.entries {
         let name = entry.key.rsplit('/').next().unwrap_or_default();
-        match delete::delete_one(call, name, &options).await {
+        match delete::delete_one(call, name, &options, Some("")).await {
             Ok((object, _)) => items.push(object),
             // Deleted by somebody else meanwhile: what was asked for.
             Err(status) if status.reason == Reason::NotFound => {

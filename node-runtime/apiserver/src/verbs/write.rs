@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use minik_api::{Resource, apply, default, strategy};
-use minik_meta::{Status, names, object, time};
+use minik_api::{Resource, apply, default, scale, strategy};
+use minik_meta::{Reason, Status, names, object, time};
 use minik_store::{Durability, Expect, Op, Revision, StoreError, Write};
 use serde_json::Value;
 
@@ -23,12 +23,19 @@ pub(crate) enum Part {
     Main,
     /// The status only.
     Status,
-    /// Exactly what the subresource changed: a node name, finalizers, conditions.
+    /// Exactly what the subresource changed: finalizers, conditions.
     Other,
+    /// The node of a pod.
+    Binding,
+    /// The replicas, by way of a `Scale`: that is what the change gets and makes.
+    Scale,
 }
 
 /// How often a change is tried again on the newest state before the client is told to.
 const TRIES_MAX: usize = 16;
+
+/// How often a generated name is tried again when it is taken.
+const NAME_TRIES_MAX: usize = 8;
 
 /// Metadata that only the server writes.
 const SERVER_METADATA: &[&str] = &[
@@ -99,7 +106,7 @@ pub(crate) fn place(call: &Call, object: &mut Value) -> Result<(), Status> {
     }
 }
 
-/// Stores a new object; returns it with its resource version.
+/// Stores a new object, making up its name if it has none; returns it with its resource version.
 pub(crate) async fn create(
     call: &Call,
     owners: Owners,
@@ -115,13 +122,34 @@ pub(crate) async fn create(
     if owners == Owners::Track {
         apply::track(&Writer::new(call).write(&call.kind), None, &mut object);
     }
-    admission::mutate_create(call, &mut object)?;
+    admission::mutate_create(call, &mut object).await?;
+    place(call, &mut object)?;
     stamp_new(&mut object);
     strategy::prepare_create(kind, &mut object);
     default(kind, &mut object);
+    let base = object::text(&object, &["metadata", "generateName"]).to_owned();
+    if !object::name(&object).is_empty() || base.is_empty() {
+        return create_named(call, owners, object).await;
+    }
+    let mut tries = 0;
+    loop {
+        let mut named = object.clone();
+        object::set(&mut named, &["metadata", "name"], names::generate_name(&base));
+        tries += 1;
+        match create_named(call, owners, named).await {
+            Err(status) if status.reason == Reason::AlreadyExists && tries < NAME_TRIES_MAX => {}
+            result => return result,
+        }
+    }
+}
+
+/// Stores a new object that has a name and all that others had to add.
+async fn create_named(call: &Call, owners: Owners, mut object: Value) -> Result<Value, Status> {
+    let kind = &call.kind;
+    admission::named(call, &mut object);
     let lease = admission::allocate(call, None, &mut object)?;
     strategy::validate(kind, &object)?;
-    admission::check_create(call, &object)?;
+    admission::check_create(call, &object).await?;
     let charge = admission::charge(call, &object).await?;
     if call.dry_run {
         return Ok(object);
@@ -183,18 +211,23 @@ pub(crate) async fn modify(
         let at = entry.modified;
         let entry = convert::served_one(call, entry).await?;
         let old = objects::read(kind, &entry.value, at);
-        let mut new = change(&old)?;
+        let mut new = match part {
+            Part::Scale => rescaled(call, &old, &change).await?,
+            _ => change(&old)?,
+        };
         check_preconditions(call, &old, &new)?;
         keep_server_metadata(&old, &mut new);
         default(kind, &mut new);
         if owners == Owners::Track {
             apply::track(&Writer::new(call).write(kind), Some(&old), &mut new);
         }
-        admission::mutate_update(call, part, &old, &mut new)?;
+        if admission::mutate_update(call, part, &old, &mut new).await? {
+            keep_server_metadata(&old, &mut new);
+        }
         prepare(kind, part, &mut new, &old);
         let lease = admission::allocate(call, Some(&old), &mut new)?;
         validate(kind, part, &new, &old)?;
-        admission::check_update(call, part, &old, &new)?;
+        admission::check_update(call, part, &old, &new).await?;
         object::set(&mut new, &["metadata", "resourceVersion"], entry.modified.to_string());
         apply::settle(&old, &mut new);
         if is_too_large {
@@ -222,6 +255,20 @@ pub(crate) async fn modify(
         }
     }
     Err(Status::modified(&call.resource(), name))
+}
+
+/// The object with the replicas of the scale that `change` makes of its current one.
+async fn rescaled(call: &Call, current: &Value, change: &Change<'_>) -> Result<Value, Status> {
+    let mut scale = scale::read(&call.kind, current)?;
+    apply::scale::lend(&call.kind, current, &mut scale);
+    let mut wanted = change(&scale)?;
+    admission::mutate_scale(call, &scale, &mut wanted).await?;
+    let mut changed = current.clone();
+    scale::write(&call.kind, &mut changed, &wanted)?;
+    apply::scale::take_back(&call.kind, &mut changed, &wanted);
+    let version = object::resource_version(&wanted).to_owned();
+    object::set(&mut changed, &["metadata", "resourceVersion"], version);
+    Ok(changed)
 }
 
 /// Whether nothing holds a dying object back any more, so that this write is its end.
@@ -269,18 +316,18 @@ fn keep_server_metadata(old: &Value, new: &mut Value) {
 
 fn prepare(kind: &Resource, part: Part, new: &mut Value, old: &Value) {
     match part {
-        Part::Main => strategy::prepare_update(kind, new, old),
+        Part::Main | Part::Scale => strategy::prepare_update(kind, new, old),
         Part::Status => strategy::prepare_status_update(kind, new, old),
-        Part::Other => {}
+        Part::Other | Part::Binding => {}
     }
 }
 
 fn validate(kind: &Resource, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
     match part {
-        Part::Main => strategy::validate_update(kind, new, old),
+        Part::Main | Part::Scale => strategy::validate_update(kind, new, old),
         Part::Status => strategy::validate_status_update(kind, new, old),
         // What subresources change they check themselves.
-        Part::Other => Ok(()),
+        Part::Other | Part::Binding => Ok(()),
     }
 }
 

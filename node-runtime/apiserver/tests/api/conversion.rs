@@ -1,24 +1,14 @@
 //! Several versions of custom resources, converted by a webhook on the loopback.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use minik_pki::{CA_VALIDITY, Ca, LeafRequest};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use minik_pki::{CA_VALIDITY, Ca};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use crate::custom::{DEFINITIONS, Running, WIDGETS, definition, version};
+use crate::hook::{HookServer, Reply};
 
 const WIDGETS_V2: &str = "/apis/example.com/v2/namespaces/default/widgets";
 
@@ -55,38 +45,8 @@ fn convert(review: &Value) -> Value {
 
 /// A webhook, and the authority that vouches for it.
 async fn webhook() -> (SocketAddr, String) {
-    let ca = Ca::new("webhook", CA_VALIDITY).expect("authority");
-    let leaf = ca.issue(&LeafRequest::server("webhook", vec!["127.0.0.1".to_owned()]));
-    let leaf = leaf.expect("certificate");
-    let certificate = CertificateDer::from_pem_slice(leaf.cert_pem.as_bytes()).expect("pem");
-    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).expect("pem");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("config");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-    let address = listener.local_addr().expect("address");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(|request: Request<Incoming>| async {
-                    let body = request.into_body().collect().await?.to_bytes();
-                    let review = serde_json::from_slice(&body).expect("a review");
-                    let answer = Bytes::from(convert(&review).to_string());
-                    Ok::<_, hyper::Error>(Response::new(Full::new(answer)))
-                });
-                let server = hyper::server::conn::http1::Builder::new();
-                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    (address, BASE64_STANDARD.encode(ca.cert_pem()))
+    let server = HookServer::start(|_, review| Reply::Object(convert(review))).await;
+    (server.address, server.bundle)
 }
 
 async fn converting(url: String, bundle: String) -> Running {
@@ -167,6 +127,6 @@ async fn what_cannot_be_converted_is_an_error() {
         json!({"spec": {"conversion": {"webhook": {"clientConfig": {"caBundle": bundle}}}}});
     api.patch(&path, strange).await.ok();
     let failure = api.get(&format!("{WIDGETS_V2}/bad")).await.failure();
-    assert!(failure.contains("invalid peer certificate"), "{failure}");
+    assert!(failure.contains("certificate signed by unknown authority"), "{failure}");
     running.stop().await;
 }

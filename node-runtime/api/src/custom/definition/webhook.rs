@@ -44,7 +44,7 @@ fn reviews(webhook: &Value, at: &Path, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn client(config: &Value, at: &Path, errors: &mut Vec<FieldError>) {
+pub(crate) fn client(config: &Value, at: &Path, errors: &mut Vec<FieldError>) {
     match (object::at(config, &["url"]), object::at(config, &["service"])) {
         (Some(url), None) => check_url(url.as_str().unwrap_or_default(), &at.child("url"), errors),
         (None, Some(service)) => check_service(service, &at.child("service"), errors),
@@ -90,8 +90,30 @@ fn check_service(service: &Value, at: &Path, errors: &mut Vec<FieldError>) {
         let why = "port is not valid: must be between 1 and 65535, inclusive";
         errors.push(FieldError::invalid(&at.child("port"), port, why));
     }
-    let path = object::text(service, &["path"]);
-    if !path.is_empty() && !path.starts_with('/') {
-        errors.push(FieldError::invalid(&at.child("path"), path, "must start with a '/'"));
+    check_path(object::text(service, &["path"]), &at.child("path"), errors);
+}
+
+/// The path of a service: segments that are names.
+fn check_path(path: &str, at: &Path, errors: &mut Vec<FieldError>) {
+    let mut wrong = |why: String| errors.push(FieldError::invalid(at, path, why));
+    if matches!(path, "" | "/") {
+        return;
+    }
+    if path == "//" {
+        return wrong("segment[0] may not be empty".to_owned());
+    }
+    if !path.starts_with('/') {
+        wrong("must start with a '/'".to_owned());
+    }
+    let rest = path.get(1..).unwrap_or_default();
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    for (index, segment) in rest.split('/').enumerate() {
+        if segment.is_empty() {
+            wrong(format!("segment[{index}] may not be empty"));
+            continue;
+        }
+        for why in names::dns1123_subdomain(segment) {
+            wrong(format!("segment[{index}]: {why}"));
+        }
     }
 }
