@@ -8,6 +8,7 @@
 //! [`strategy::validate`]; of a patch: [`patch`] → [`conform`] → [`default()`] → …
 
 pub mod admission;
+pub mod aggregation;
 pub mod apply;
 pub mod convert;
 pub mod custom;

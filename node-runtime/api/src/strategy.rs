@@ -10,6 +10,7 @@ mod services;
 use minik_meta::{Status, object};
 use serde_json::{Map, Value, json};
 
+use crate::aggregation;
 use crate::custom::definition;
 use crate::defaults;
 use crate::resource::Resource;
@@ -44,6 +45,11 @@ pub fn prepare_create(resource: &Resource, new: &mut Value) {
         ("", "Service") => services::prepare_create(new),
         ("batch", "Job") => jobs::generate_selector(new),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition::prepare_create(new),
+        ("apiregistration.k8s.io", "APIService")
+            if object::at(new, &["spec", "service"]).is_none() =>
+        {
+            aggregation::mark_local(new);
+        }
         _ => {}
     }
 }

@@ -63,6 +63,11 @@ fn make_certificates(pki: &Path) -> Outcome<()> {
         std::fs::write(pki.join(format!("{name}.crt")), leaf.cert_pem)?;
         std::fs::write(pki.join(format!("{name}.key")), leaf.key_pem)?;
     }
+    let front_proxy = Ca::new("front-proxy", CA_VALIDITY)?;
+    let front_client = front_proxy.issue(&LeafRequest::client("front-proxy-client", &[]))?;
+    std::fs::write(pki.join("front-proxy-ca.crt"), front_proxy.cert_pem())?;
+    std::fs::write(pki.join("front-proxy-client.crt"), front_client.cert_pem)?;
+    std::fs::write(pki.join("front-proxy-client.key"), front_client.key_pem)?;
     let keys = ec_key_pair()?;
     std::fs::write(pki.join("sa.key"), keys.private_pem)?;
     std::fs::write(pki.join("sa.pub"), keys.public_pem)?;

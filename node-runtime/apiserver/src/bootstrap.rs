@@ -5,14 +5,14 @@ mod policy;
 
 use std::sync::Arc;
 
-use minik_api::Resource;
+use minik_api::{Resource, aggregation};
 use minik_meta::{names, object, time};
 use minik_store::{Store, StoreError, Write};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::config::Config;
+use crate::config::{Authorities, Config};
 use crate::core::Core;
 use crate::kinds::Kinds;
 use crate::objects;
@@ -23,10 +23,15 @@ const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-nod
 
 /// Writes what is missing. Objects that exist stay as their owners changed them, except the
 /// built-in roles, whose rules follow the program (unless they opt out by annotation).
-pub(crate) async fn run(store: &Store, kinds: &Kinds, config: &Config) -> Result<(), StoreError> {
+pub(crate) async fn run(
+    store: &Store,
+    kinds: &Kinds,
+    config: &Config,
+    authorities: &Authorities,
+) -> Result<(), StoreError> {
     let now = time::now_rfc3339();
     let mut writes = Vec::new();
-    for (group, version, plural, mut value) in wanted(config) {
+    for (group, version, plural, mut value) in wanted(config, authorities) {
         let Some(resource) = kinds.find(group, version, plural) else { continue };
         let key = objects::key(&resource, object::namespace(&value), object::name(&value));
         match store.get(&key) {
@@ -50,13 +55,15 @@ pub(crate) async fn run(store: &Store, kinds: &Kinds, config: &Config) -> Result
 }
 
 /// Makes again, until `stop`, what people delete and the cluster cannot do without: the
-/// `kubernetes` Service with its addresses, and the namespace of the node leases.
+/// `kubernetes` Service with its addresses, the namespace of the node leases, and what other API
+/// servers need to know.
 pub(crate) async fn keep(core: Arc<Core>, stop: CancellationToken) {
     const KEPT: &[&str] = &[
         "core/services/default/kubernetes",
         "core/endpoints/default/kubernetes",
         "discovery.k8s.io/endpointslices/default/kubernetes",
         "core/namespaces/kube-node-lease",
+        "core/configmaps/kube-system/extension-apiserver-authentication",
     ];
     let keeping = KEPT.iter().map(|key| keep_one(&core, format!("{}{key}", objects::ROOT)));
     tokio::select! {
@@ -70,7 +77,7 @@ async fn keep_one(core: &Core, key: String) {
     let mut after = core.store.revision();
     loop {
         if core.store.get(&key).is_none()
-            && let Err(error) = run(&core.store, &core.kinds, &core.config).await
+            && let Err(error) = run(&core.store, &core.kinds, &core.config, &core.authorities).await
         {
             // Somebody else made it in between, or the store is failing and says so elsewhere.
             debug!(key, %error, "not made again");
@@ -106,6 +113,20 @@ fn reconciled(current: &Value, wanted: &Value) -> Option<Value> {
                 updated
             })
         }
+        "ConfigMap" if current["data"] != wanted["data"] => {
+            let mut updated = current.clone();
+            updated["data"] = wanted["data"].clone();
+            Some(updated)
+        }
+        // Those that were made at start follow the program.
+        "APIService"
+            if object::label(current, aggregation::MANAGED) == Some(aggregation::ON_START)
+                && current["spec"] != wanted["spec"] =>
+        {
+            let mut updated = current.clone();
+            updated["spec"] = wanted["spec"].clone();
+            Some(updated)
+        }
         "Endpoints" if current["subsets"] != wanted["subsets"] => {
             let mut updated = current.clone();
             updated["subsets"] = wanted["subsets"].clone();
@@ -126,7 +147,7 @@ fn reconciled(current: &Value, wanted: &Value) -> Option<Value> {
 
 type Wanted = (&'static str, &'static str, &'static str, Value);
 
-fn wanted(config: &Config) -> Vec<Wanted> {
+fn wanted(config: &Config, authorities: &Authorities) -> Vec<Wanted> {
     let namespaces = NAMESPACES.iter().map(|name| ("", "v1", "namespaces", namespace(name)));
     let policy = policy::objects()
         .into_iter()
@@ -145,7 +166,17 @@ fn wanted(config: &Config) -> Vec<Wanted> {
         });
         ("scheduling.k8s.io", "v1", "priorityclasses", class)
     });
-    namespaces.chain(policy).chain(classes).chain(kubernetes_service(config)).collect()
+    let services = aggregation::built_in();
+    let services =
+        services.into_iter().map(|one| ("apiregistration.k8s.io", "v1", "apiservices", one));
+    let authentication = ("", "v1", "configmaps", authentication(authorities));
+    namespaces
+        .chain(policy)
+        .chain(classes)
+        .chain(kubernetes_service(config))
+        .chain(services)
+        .chain([authentication])
+        .collect()
 }
 
 fn namespace(name: &str) -> Value {
@@ -155,6 +186,25 @@ fn namespace(name: &str) -> Value {
         "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
         "spec": {"finalizers": ["kubernetes"]},
         "status": {"phase": "Active"},
+    })
+}
+
+/// What other API servers need to know who a request is from: whose certificates to trust, and which
+/// headers of ours.
+fn authentication(authorities: &Authorities) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "client-ca-file": authorities.client_ca_pem,
+            "requestheader-allowed-names": json!([authorities.front_proxy_name]).to_string(),
+            "requestheader-client-ca-file": authorities.front_proxy_ca_pem,
+            "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+            "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
+            "requestheader-username-headers": "[\"X-Remote-User\"]",
+        },
     })
 }
 

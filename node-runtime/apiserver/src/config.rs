@@ -70,7 +70,7 @@ impl Config {
         let tls = tls::server_config(&secrets.serving, &secrets.client_ca_pem)?;
         let listener = Listener { tcp, acceptor: TlsAcceptor::from(Arc::new(tls)) };
         let core = Core::new(config, store, &secrets)?;
-        bootstrap::run(&core.store, &core.kinds, &core.config).await?;
+        bootstrap::run(&core.store, &core.kinds, &core.config, &core.authorities).await?;
         Ok(ApiServer::new(address, listener, core))
     }
 }
@@ -86,11 +86,17 @@ pub struct Secrets {
     pub kubelet_client: CertKey,
     /// The keys of service-account tokens.
     pub service_account: KeyPairPem,
+    /// The authority that signs what the server shows to other API servers, PEM: they trust it to
+    /// say who makes a request.
+    pub front_proxy_ca_pem: String,
+    /// What the server shows to other API servers.
+    pub front_proxy_client: CertKey,
 }
 
 impl Secrets {
     /// Reads the usual files of the folder `pki`: `ca.crt`, `apiserver.{crt,key}`,
-    /// `apiserver-kubelet-client.{crt,key}`, `sa.{key,pub}`.
+    /// `apiserver-kubelet-client.{crt,key}`, `sa.{key,pub}`, `front-proxy-ca.crt`,
+    /// `front-proxy-client.{crt,key}`.
     ///
     /// # Errors
     /// [`BuildError::File`] names the file that cannot be read.
@@ -113,7 +119,28 @@ impl Secrets {
                 private_pem: read("sa.key")?,
                 public_pem: read("sa.pub")?,
             },
+            front_proxy_ca_pem: read("front-proxy-ca.crt")?,
+            front_proxy_client: pair("front-proxy-client")?,
         })
+    }
+}
+
+/// Whose certificates are trusted, as far as everybody may know.
+#[derive(Clone, Debug)]
+pub(crate) struct Authorities {
+    pub(crate) client_ca_pem: String,
+    pub(crate) front_proxy_ca_pem: String,
+    /// The name in the certificate that is shown to other API servers.
+    pub(crate) front_proxy_name: String,
+}
+
+impl Authorities {
+    pub(crate) fn of(secrets: &Secrets) -> Authorities {
+        Authorities {
+            client_ca_pem: secrets.client_ca_pem.clone(),
+            front_proxy_ca_pem: secrets.front_proxy_ca_pem.clone(),
+            front_proxy_name: tls::name_of(&secrets.front_proxy_client).unwrap_or_default(),
+        }
     }
 }
 

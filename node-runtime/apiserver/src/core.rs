@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use minik_store::Store;
 use rustls::ClientConfig;
 use serde_json::Value;
@@ -9,13 +11,15 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::hooks::Hooks;
+use crate::aggregation::Aggregation;
 use crate::alloc::Allocator;
 use crate::authn::token::Tokens;
 use crate::authz::Authorizer;
-use crate::config::{BuildError, Config, Secrets};
+use crate::config::{Authorities, BuildError, Config, Secrets};
 use crate::kinds::Kinds;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::tls::Trust;
 use crate::webhook::Clients;
 use crate::{objects, tls};
 
@@ -35,7 +39,11 @@ pub(crate) struct Core {
     /// One counted creation at a time, so that two cannot share what is left of a quota.
     pub(crate) quota_lock: Arc<Mutex<()>>,
     /// Connections to webhooks.
-    pub(crate) webhooks: Clients,
+    pub(crate) webhooks: Clients<Full<Bytes>>,
+    /// Whose certificates are trusted.
+    pub(crate) authorities: Authorities,
+    /// Other API servers behind this one.
+    pub(crate) aggregation: Aggregation,
     /// Whom to ask before something is served.
     pub(crate) hooks: Live<Hooks>,
     draining: CancellationToken,
@@ -47,7 +55,8 @@ impl Core {
         store: Store,
         secrets: &Secrets,
     ) -> Result<Arc<Core>, BuildError> {
-        let kubelet_tls = tls::client_config(&secrets.client_ca_pem, &secrets.kubelet_client)?;
+        let authority = Trust::Bundle(secrets.client_ca_pem.clone());
+        let kubelet_tls = tls::outgoing_config(&authority, Some(&secrets.kubelet_client))?;
         Ok(Arc::new(Core {
             kinds: Kinds::new(&store)?,
             authorizer: Authorizer::new(&store)?,
@@ -55,9 +64,11 @@ impl Core {
             allocator: Allocator::new(&store, &config)?,
             metrics: Metrics::default(),
             kubelet_tls: Arc::new(kubelet_tls),
-            pod_tls: Arc::new(tls::unverified_client_config()?),
+            pod_tls: Arc::new(tls::outgoing_config(&Trust::Anybody, None)?),
             quota_lock: Arc::default(),
-            webhooks: Clients::default(),
+            webhooks: Clients::new(None),
+            authorities: Authorities::of(secrets),
+            aggregation: Aggregation::new(&store, secrets)?,
             hooks: Live::new(&store)?,
             draining: CancellationToken::new(),
             config,

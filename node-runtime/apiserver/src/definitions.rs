@@ -128,7 +128,7 @@ impl Definitions {
 
 /// How preferred a version is: stable ones by number, then betas, then alphas, then other names
 /// by the alphabet.
-fn priority(version: &str) -> (u8, u64, u64, Reverse<String>) {
+pub(crate) fn priority(version: &str) -> (u8, u64, u64, Reverse<String>) {
     let other = (0, 0, 0, Reverse(version.to_owned()));
     let Some(rest) = version.strip_prefix('v') else { return other };
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -23,7 +23,7 @@ use tracing::debug;
 use crate::body::{self, Body, BodyError};
 
 /// How long connecting may take, with TLS.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Where a request is passed on to.
 #[derive(Clone)]
@@ -63,15 +63,40 @@ pub(crate) async fn forward(
     if wants_upgrade && upgrade.is_none() {
         return Err(ForwardError::NoUpgrade);
     }
-    let outgoing = outgoing(to, path, request, wants_upgrade)?;
+    let outgoing = outgoing(&to.host, path, request, wants_upgrade)?;
     let connecting = tokio::time::timeout(CONNECT_MAX, connect(to, outgoing));
     let answer = match connecting.await {
         Ok(answer) => answer?,
         Err(_) => return Err(ForwardError::ConnectTimeout { address: to.address }),
     };
-    let mut answer =
+    let answer =
         answer.await.map_err(|source| ForwardError::Answer { address: to.address, source })?;
+    finish(answer, upgrade)
+}
 
+/// Like [`forward`], for an upgrade over a connection that is open already.
+pub(crate) async fn upgrade_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, ForwardError> {
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    if upgrade.is_none() {
+        return Err(ForwardError::NoUpgrade);
+    }
+    let outgoing = outgoing(host, path, request, true)?;
+    let answer = start(address, stream, outgoing).await?;
+    let answer = answer.await.map_err(|source| ForwardError::Answer { address, source })?;
+    finish(answer, upgrade)
+}
+
+/// The answer as the client gets it; after one of 101 the two connections are joined.
+fn finish(
+    mut answer: Response<hyper::body::Incoming>,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response<Body>, ForwardError> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = upgrade else { return Err(ForwardError::NoUpgrade) };
         let server = hyper::upgrade::on(&mut answer);
@@ -85,7 +110,7 @@ pub(crate) async fn forward(
 
 /// The request as the other server gets it.
 fn outgoing(
-    to: &Upstream,
+    host: &str,
     path: &str,
     request: Request<Body>,
     wants_upgrade: bool,
@@ -96,7 +121,15 @@ fn outgoing(
     *out.uri_mut() = path.parse::<Uri>().map_err(|_| ForwardError::Path(path.to_owned()))?;
     *out.headers_mut() = head.headers;
     let headers = out.headers_mut();
-    strip_hop_by_hop(headers, wants_upgrade);
+    clean(headers, wants_upgrade);
+    let host = HeaderValue::from_str(host).map_err(|_| ForwardError::Path(host.to_owned()))?;
+    headers.insert(HOST, host);
+    Ok(out)
+}
+
+/// Removes from the headers of a request what is between the client and us.
+pub(crate) fn clean(headers: &mut HeaderMap, upgrading: bool) {
+    strip_hop_by_hop(headers, upgrading);
     // The caller's credentials are for us, not for what runs behind us.
     headers.remove(http::header::AUTHORIZATION);
     let impersonation: Vec<HeaderName> =
@@ -104,13 +137,10 @@ fn outgoing(
     for name in impersonation {
         headers.remove(name);
     }
-    let host = HeaderValue::from_str(&to.host).map_err(|_| ForwardError::Path(to.host.clone()))?;
-    headers.insert(HOST, host);
-    Ok(out)
 }
 
 /// Removes what concerns one connection only; an upgrade's own headers stay.
-fn strip_hop_by_hop(headers: &mut HeaderMap, upgrading: bool) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrading: bool) {
     if !upgrading {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);

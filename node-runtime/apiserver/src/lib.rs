@@ -12,6 +12,7 @@
 //! [`ApiServer::run`] serves until drained.
 
 mod admission;
+mod aggregation;
 mod alloc;
 mod authn;
 mod authz;

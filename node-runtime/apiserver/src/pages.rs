@@ -8,6 +8,7 @@ use minik_api::{Resource, openapi};
 use minik_meta::Status;
 use serde_json::{Value, json};
 
+use crate::aggregation::documents::{self, OpenApiV2};
 use crate::body::{self, Body};
 use crate::core::Core;
 use crate::kinds::Kind;
@@ -30,8 +31,10 @@ pub(crate) fn serve(
             let media_type = openapi_v2_type(headers)?;
             let customs = core.kinds.customs();
             let refs = || customs.iter().map(AsRef::as_ref);
-            let etag = format!("\"{}\"", openapi::hash_with("v2", refs()));
-            let json = || openapi::v2(refs());
+            let others = OpenApiV2::of(core);
+            let path = format!("v2{}", others.tag());
+            let etag = format!("\"{}\"", openapi::hash_with(&path, refs()));
+            let json = || with_others(openapi::v2(refs()), &others);
             Ok(tagged(headers, &etag, media_type, || openapi_v2(media_type, json())))
         }
         Page::OpenApiV3 { group_version: None } => {
@@ -63,7 +66,7 @@ fn json(value: &Value) -> Response<Body> {
 fn index(core: &Core) -> Value {
     let mut paths = vec!["/.well-known/openid-configuration".to_owned(), "/api".to_owned()];
     paths.extend(["/api/v1".to_owned(), "/apis".to_owned()]);
-    let groups = core.kinds.groups();
+    let groups = documents::groups(core);
     for group in groups.iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|one| format!("/apis/{}/{one}", group.name)));
@@ -194,6 +197,16 @@ fn openapi_v2_type(headers: &HeaderMap) -> Result<&'static str, Status> {
     found.ok_or_else(|| Status::not_acceptable(&[JSON, protobuf::OPENAPI_V2]))
 }
 
+/// The document with what other servers serve.
+fn with_others(ours: Bytes, others: &OpenApiV2) -> Bytes {
+    if others.tag().is_empty() {
+        return ours;
+    }
+    let Ok(mut document) = serde_json::from_slice(&ours) else { return ours };
+    others.merge_into(&mut document);
+    serde_json::to_vec(&document).map_or(ours, Bytes::from)
+}
+
 fn openapi_v2(media_type: &str, json: Bytes) -> Bytes {
     if media_type != protobuf::OPENAPI_V2 {
         return json;
@@ -234,13 +247,17 @@ fn openapi_v3(
 /// Paths and hashes of all documents.
 fn openapi_entries(core: &Core) -> Vec<(String, String)> {
     let mut entries = Vec::new();
+    let others = documents::openapi_v3(core);
     for group in core.kinds.groups() {
         for version in &group.versions {
             let path = openapi::v3_path(&group.name, version);
             let hash = openapi_hash(&path, &core.kinds.in_version(&group.name, version));
-            entries.push((path, hash));
+            if !others.contains_key(&path) {
+                entries.push((path, hash));
+            }
         }
     }
+    entries.extend(others.into_iter().filter(|(_, hash)| !hash.is_empty()));
     entries
 }
 
@@ -270,11 +287,11 @@ fn discovery(core: &Core, page: &Page, headers: &HeaderMap) -> Result<Response<B
             }
             match page {
                 Page::Legacy => discovery::core_versions(&server),
-                _ => discovery::group_list(&core.kinds.groups()),
+                _ => discovery::group_list(&documents::groups(core)),
             }
         }
         Page::Group { group: name } => {
-            let groups = core.kinds.groups();
+            let groups = documents::groups(core);
             let found = groups.iter().find(|group| group.name == *name);
             discovery::group(found.ok_or_else(Status::not_found_path)?)
         }
@@ -311,10 +328,14 @@ fn aggregated(
     headers: &HeaderMap,
 ) -> Response<Body> {
     let legacy = *page == Page::Legacy;
-    let (groups, kinds) = (core.kinds.groups(), core.kinds.all());
+    let (groups, kinds) = (documents::groups(core), core.kinds.all());
     let groups = groups.iter().filter(|group| group.name.is_empty() == legacy);
     let resources: Vec<&Resource> = kinds.iter().map(AsRef::as_ref).collect();
-    let list = respond::write_json(&discovery::aggregated(form, groups, &resources));
+    let mut list = discovery::aggregated(form, groups, &resources);
+    if !legacy {
+        documents::complete(core, &mut list);
+    }
+    let list = respond::write_json(&list);
     let content_type = format!(
         "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList",
         form.as_str()

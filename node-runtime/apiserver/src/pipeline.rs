@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
-use crate::{owners, pages, protobuf, respond, verbs};
+use crate::{aggregation, owners, pages, protobuf, respond, verbs};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
@@ -87,6 +87,9 @@ async fn serve(
     let user = impersonated(&core.authorizer, &user, request.headers())?.unwrap_or(user);
     authorize(core, &user, action, &request, &query)?;
 
+    if let Some(remote) = core.aggregation.server_of(request.uri().path()) {
+        return aggregation::proxy::serve(core, &user, &remote, action, request).await;
+    }
     match action {
         Action::Page(page) => pages::serve(core, page, &query, request.headers()),
         Action::Resource(verb, target) => {

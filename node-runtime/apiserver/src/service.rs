@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::pipeline::{self, Caller};
 use crate::server::{Listener, serve};
 use crate::user::User;
-use crate::{bootstrap, definitions, expiry};
+use crate::{aggregation, bootstrap, definitions, expiry};
 
 /// A bound server that has not accepted a connection yet.
 pub struct ApiServer {
@@ -49,6 +49,7 @@ impl ApiServer {
         chores.spawn(expiry::run(store.clone(), expiry::EVENT_LIFE, stop.clone()));
         chores.spawn(bootstrap::keep(Arc::clone(&self.core), stop.clone()));
         chores.spawn(definitions::lifecycle::run(Arc::clone(&self.core), stop.clone()));
+        chores.spawn(aggregation::run(Arc::clone(&self.core), stop.clone()));
         if let Some(kind) = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles")
         {
             chores.spawn(aggregate::run(store.clone(), kind, stop.clone()));

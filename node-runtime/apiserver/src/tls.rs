@@ -35,6 +35,9 @@ pub enum TlsError {
     /// The text holds no certificate at all.
     #[error("unable to parse bytes as PEM block")]
     Empty,
+    /// Nobody said whom to trust, and the system trusts nobody.
+    #[error("no CA bundle is set, and this system has no certificate authorities")]
+    NoRoots,
     /// The authority's certificate cannot verify anything.
     #[error("the client authority cannot be used: {reason}")]
     Authority {
@@ -90,54 +93,59 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// The settings for connections to kubelets: verified by `ca_pem`, identified by `identity`.
-pub(crate) fn client_config(ca_pem: &str, identity: &CertKey) -> Result<ClientConfig, TlsError> {
-    ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?
-        .with_root_certificates(roots("the cluster authority", ca_pem)?)
-        .with_client_auth_cert(
-            certificates("the kubelet client certificate", &identity.cert_pem)?,
-            key("the kubelet client key", &identity.key_pem)?,
-        )
-        .map_err(|source| TlsError::Unusable { what: "the kubelet client certificate", source })
+/// Whose certificates are good enough for an outgoing connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Trust {
+    /// Those that these authorities vouch for, PEM.
+    Bundle(String),
+    /// Those that the authorities of this system vouch for.
+    System,
+    /// Anybody's.
+    Anybody,
 }
 
-/// The settings for connections to webhooks: verified by the authorities of `ca_pem`.
-pub(crate) fn verified_client_config(ca_pem: &str) -> Result<ClientConfig, TlsError> {
+impl Trust {
+    /// The authorities of a bundle; those of the system if there is none.
+    pub(crate) fn of_bundle(pem: String) -> Trust {
+        if pem.is_empty() { Trust::System } else { Trust::Bundle(pem) }
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let (roots, empty) = match self {
+            Trust::Bundle(pem) => (roots("the CA bundle", pem)?, TlsError::Empty),
+            Trust::System => {
+                let mut roots = RootCertStore::empty();
+                let found = rustls_native_certs::load_native_certs().certs;
+                roots.add_parsable_certificates(found);
+                (roots, TlsError::NoRoots)
+            }
+            Trust::Anybody => return Ok(RootCertStore::empty()),
+        };
+        if roots.is_empty() { Err(empty) } else { Ok(roots) }
+    }
+}
+
+/// The settings for outgoing connections to those whom `trust` says, identified by `identity`.
+pub(crate) fn outgoing_config(
+    trust: &Trust,
+    identity: Option<&CertKey>,
+) -> Result<ClientConfig, TlsError> {
     let settings = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?;
-    let roots = roots("the CA bundle", ca_pem)?;
-    if roots.is_empty() {
-        return Err(TlsError::Empty);
-    }
-    Ok(settings.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// The same, trusting the authorities of this system; nothing if it has none.
-pub(crate) fn system_client_config() -> Result<Option<ClientConfig>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Ok(None);
-    }
-    let settings = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?;
-    Ok(Some(settings.with_root_certificates(roots).with_no_client_auth()))
-}
-
-/// The settings for connections to pods and services over `https:`, whose certificates nobody
-/// here can know: upstream does not verify them either.
-pub(crate) fn unverified_client_config() -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    config.dangerous().set_certificate_verifier(Arc::new(AnyCertificate(provider())));
+        .with_root_certificates(trust.roots()?);
+    let mut config = match identity {
+        None => settings.with_no_client_auth(),
+        Some(identity) => settings
+            .with_client_auth_cert(
+                certificates("the client certificate", &identity.cert_pem)?,
+                key("the client key", &identity.key_pem)?,
+            )
+            .map_err(|source| TlsError::Unusable { what: "the client certificate", source })?,
+    };
+    if *trust == Trust::Anybody {
+        config.dangerous().set_certificate_verifier(Arc::new(AnyCertificate(provider())));
+    }
     Ok(config)
 }
 
@@ -180,6 +188,12 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// The common name of a certificate.
+pub(crate) fn name_of(identity: &CertKey) -> Option<String> {
+    let certificates = certificates("the client certificate", &identity.cert_pem).ok()?;
+    user_of(certificates.first()?).map(|user| user.name)
 }
 
 /// The user a verified client certificate names: the common name, in its organizations.

@@ -18,10 +18,10 @@ use serde_json::Value;
 
 use crate::body::{self, BodyError, ReadError};
 use crate::core::Core;
-use crate::tls::TlsError;
+use crate::tls::{TlsError, Trust};
 
 pub(crate) use connect::{Clients, DialError};
-use place::Place;
+pub(crate) use place::Place;
 
 /// What of an unexpected answer is quoted, in bytes.
 const QUOTED_BYTES: usize = 256;
@@ -39,8 +39,6 @@ pub(crate) enum WebhookError {
     Trust(#[from] TlsError),
     #[error("unable to load root certificates: {0:?} is not base64")]
     Bundle(&'static str),
-    #[error("no caBundle is set, and this system has no certificate authorities")]
-    NoRoots,
     #[error("service {service:?} not found")]
     NoService { service: String },
     #[error("cannot route to service with ClusterIP {ip:?}")]
@@ -105,7 +103,8 @@ async fn ask_at(
     let bundle = String::from_utf8_lossy(&bundle);
     let url = place.url();
     let uri: Uri = url.parse().map_err(|_| WebhookError::Url(url.clone()))?;
-    let http = core.webhooks.client(&place, &bundle)?;
+    let trust = Trust::of_bundle(bundle.into_owned());
+    let http = core.webhooks.client(&place, &trust)?;
     let body = serde_json::to_vec(request).unwrap_or_default();
     let mut outgoing = Request::new(Full::new(Bytes::from(body)));
     *outgoing.method_mut() = Method::POST;
@@ -134,20 +133,39 @@ async fn ask_at(
 /// What the HTTP client says, without the layers around it.
 fn unreachable(url: &str, error: &hyper_util::client::legacy::Error) -> WebhookError {
     let url = url.to_owned();
+    match cause(error) {
+        Cause::Dial(source) => WebhookError::Dial { url, source },
+        Cause::Other(why) => WebhookError::Broken { url, why },
+    }
+}
+
+/// Why the HTTP client failed.
+pub(crate) enum Cause {
+    Dial(DialError),
+    Other(String),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cause::Dial(error) => error.fmt(f),
+            Cause::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+pub(crate) fn cause(error: &hyper_util::client::legacy::Error) -> Cause {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         if let Some(dial) = inner.downcast_ref::<DialError>() {
-            return WebhookError::Dial { url, source: dial.clone() };
+            return Cause::Dial(dial.clone());
         }
         cause = inner;
     }
-    let ended = cause
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-        || error
-            .source()
-            .and_then(|source| source.downcast_ref::<hyper::Error>())
-            .is_some_and(hyper::Error::is_incomplete_message);
-    let why = if ended { "EOF".to_owned() } else { cause.to_string() };
-    WebhookError::Broken { url, why }
+    let source = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    let ended = source.is_some_and(hyper::Error::is_incomplete_message)
+        || cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    Cause::Other(if ended { "EOF".to_owned() } else { cause.to_string() })
 }

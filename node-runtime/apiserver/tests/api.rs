@@ -2,6 +2,8 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/aggregation.rs"]
+mod aggregation;
 #[path = "api/apply.rs"]
 mod apply;
 #[path = "api/conversion.rs"]

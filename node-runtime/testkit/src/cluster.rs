@@ -180,7 +180,10 @@ fn client_of(service: &InProcess, user: &str) -> Client {
 async fn build_server(authority: &Ca, storage: Storage) -> Result<ApiServer, StartError> {
     let loopback = Ipv4Addr::LOCALHOST;
     let names = vec!["localhost".to_owned(), loopback.to_string()];
+    let front_proxy = Ca::new("front-proxy", minik_pki::CA_VALIDITY)?;
     let secrets = Secrets {
+        front_proxy_ca_pem: front_proxy.cert_pem().to_owned(),
+        front_proxy_client: front_proxy.issue(&LeafRequest::client("front-proxy-client", &[]))?,
         serving: authority.issue(&LeafRequest::server("kube-apiserver", names))?,
         client_ca_pem: authority.cert_pem().to_owned(),
         kubelet_client: authority

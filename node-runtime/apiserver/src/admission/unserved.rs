@@ -24,7 +24,6 @@ const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "MutatingAdmissionPolicyBinding",
         "admission policies are not evaluated",
     ),
-    ("apiregistration.k8s.io", "APIService", "requests are not passed on to other API servers"),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema", "requests are not queued by flow"),
     (
         "flowcontrol.apiserver.k8s.io",

@@ -1,4 +1,4 @@
-//! Connections to webhooks, kept for the next question.
+//! Connections to webhooks and other API servers, kept for the next question.
 //!
 //! One HTTP client for each place and bundle of authorities: it keeps a few idle connections (one,
 //! with HTTP/2) and drops them after a while. The number of clients is bounded, too; the one that
@@ -13,13 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Uri;
-use http_body_util::Full;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use minik_pki::CertKey;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -28,7 +27,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::WebhookError;
 use super::place::{Dial, Place};
-use crate::tls;
+use crate::tls::{self, Trust};
 
 /// Clients that are kept.
 const CLIENTS_MAX: usize = 64;
@@ -39,49 +38,52 @@ const IDLE: Duration = Duration::from_secs(90);
 /// How long connecting may take, with TLS.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 
-pub(crate) type HttpClient = Client<Dialer, Full<Bytes>>;
+/// The clients by what they connect to and whom they trust; `B` is the body of requests.
+pub(crate) struct Clients<B> {
+    held: Mutex<Held<B>>,
+    /// What is shown to the other side.
+    identity: Option<CertKey>,
+}
 
-/// The clients by what they connect to and whom they trust.
-#[derive(Default)]
-pub(crate) struct Clients(Mutex<Held>);
-
-#[derive(Default)]
-struct Held {
-    by_place: HashMap<Key, (HttpClient, u64)>,
+struct Held<B> {
+    by_place: HashMap<Key, (Client<Dialer, B>, u64)>,
     /// Counts uses, so that the oldest can be found.
     uses: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
-    bundle: String,
+    trust: Trust,
     host: String,
     dial: Dial,
 }
 
-impl Clients {
-    /// The client for a place. `bundle` holds the authorities to trust, PEM; if it is empty those of
-    /// the system are trusted.
-    pub(super) fn client(&self, place: &Place, bundle: &str) -> Result<HttpClient, WebhookError> {
-        let key =
-            Key { bundle: bundle.to_owned(), host: place.host.clone(), dial: place.dial.clone() };
+impl<B> Clients<B>
+where
+    B: http_body::Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    pub(crate) fn new(identity: Option<CertKey>) -> Clients<B> {
+        Clients { held: Mutex::new(Held { by_place: HashMap::new(), uses: 0 }), identity }
+    }
+
+    /// The client for a place.
+    pub(crate) fn client(
+        &self,
+        place: &Place,
+        trust: &Trust,
+    ) -> Result<Client<Dialer, B>, WebhookError> {
+        let key = Key { trust: trust.clone(), host: place.host.clone(), dial: place.dial.clone() };
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
-        let mut config = match bundle.is_empty() {
-            true => tls::system_client_config()?.ok_or(WebhookError::NoRoots)?,
-            false => tls::verified_client_config(bundle)?,
-        };
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let name =
-            ServerName::try_from(place.host.clone()).map_err(|_| WebhookError::Url(place.url()))?;
-        let dialer = Dialer { config: Arc::new(config), name, dial: place.dial.clone() };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_MAX)
-            .build(dialer);
-        let mut held = self.0.lock().expect("no holder panics");
+            .build(self.dialer(place, trust, &[b"h2", b"http/1.1"])?);
+        let mut held = self.held.lock().expect("no holder panics");
         if held.by_place.len() >= CLIENTS_MAX {
             let oldest = held.by_place.iter().min_by_key(|(_, (_, used))| *used);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
@@ -94,8 +96,22 @@ impl Clients {
         Ok(client)
     }
 
-    fn known(&self, key: &Key) -> Option<HttpClient> {
-        let mut held = self.0.lock().expect("no holder panics");
+    /// How to connect to a place, to speak one of `protocols`.
+    pub(crate) fn dialer(
+        &self,
+        place: &Place,
+        trust: &Trust,
+        protocols: &[&[u8]],
+    ) -> Result<Dialer, WebhookError> {
+        let mut config = tls::outgoing_config(trust, self.identity.as_ref())?;
+        config.alpn_protocols = protocols.iter().map(|&one| one.to_vec()).collect();
+        let name =
+            ServerName::try_from(place.host.clone()).map_err(|_| WebhookError::Url(place.url()))?;
+        Ok(Dialer { config: Arc::new(config), name, dial: place.dial.clone() })
+    }
+
+    fn known(&self, key: &Key) -> Option<Client<Dialer, B>> {
+        let mut held = self.held.lock().expect("no holder panics");
         held.uses += 1;
         let now = held.uses;
         let (client, used) = held.by_place.get_mut(key)?;
@@ -162,7 +178,7 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    async fn connect(self) -> Result<Secured, DialError> {
+    pub(crate) async fn connect(self) -> Result<Secured, DialError> {
         let tcp = self.tcp().await?;
         let tls = |source: io::Error| DialError::Tls { source: Arc::new(source) };
         tcp.set_nodelay(true).map_err(tls)?;
@@ -223,6 +239,13 @@ impl tower::Service<Uri> for Dialer {
 
 /// A connection that says which HTTP was agreed on.
 pub(crate) struct Secured(TokioIo<TlsStream<TcpStream>>);
+
+impl Secured {
+    /// The connection below.
+    pub(crate) fn into_inner(self) -> TlsStream<TcpStream> {
+        self.0.into_inner()
+    }
+}
 
 impl Connection for Secured {
     fn connected(&self) -> Connected {

@@ -17,7 +17,8 @@ pub(crate) struct Place {
     /// With a leading slash, and the query if there is one.
     pub(crate) path: String,
     pub(crate) dial: Dial,
-    has_port: bool,
+    /// Whether the port is said where it is the usual one.
+    pub(crate) has_port: bool,
 }
 
 /// Where to connect.

@@ -53,6 +53,7 @@ fn widget(name: &str, spec: Value) -> Value {
 /// A server that runs, with what it does on its own.
 pub(crate) struct Running {
     pub(crate) api: Api,
+    address: std::net::SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -67,8 +68,9 @@ impl Running {
         let mut api = Api::on(store).await;
         let stop = CancellationToken::new();
         let server = api.server.take().expect("a server");
+        let address = server.address;
         let task = tokio::spawn(server.run(stop.clone()));
-        Running { api, stop, task }
+        Running { api, address, stop, task }
     }
 
     /// Writes a definition and waits until it is established.
@@ -88,6 +90,11 @@ impl Running {
                 return event["object"].clone();
             }
         }
+    }
+
+    /// A TLS connection to the server as the administrator.
+    pub(crate) async fn connect(&self) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        crate::kubelet::connect(&self.api, self.address).await
     }
 
     pub(crate) async fn stop(self) {

@@ -20,6 +20,8 @@ pub(crate) struct Api {
     pub(crate) server: Option<ApiServer>,
     pub(crate) store: Store,
     pub(crate) ca: Ca,
+    /// Who vouches for the certificate that other API servers are shown.
+    pub(crate) front_proxy_pem: String,
     admin: InProcess,
 }
 
@@ -63,17 +65,22 @@ impl Api {
         let ca = Ca::new("test", CA_VALIDITY).expect("authority");
         let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
         let issue = |request: &LeafRequest| ca.issue(request).expect("certificate");
+        let front_proxy = Ca::new("front-proxy", CA_VALIDITY).expect("authority");
+        let front_client = LeafRequest::client("front-proxy-client", &[]);
         let secrets = Secrets {
+            front_proxy_ca_pem: front_proxy.cert_pem().to_owned(),
+            front_proxy_client: front_proxy.issue(&front_client).expect("certificate"),
             serving: issue(&LeafRequest::server("kube-apiserver", names)),
             client_ca_pem: ca.cert_pem().to_owned(),
             kubelet_client: issue(&LeafRequest::client("apiserver", &["system:masters"])),
             service_account: ec_key_pair().expect("keys"),
         };
+        let front_proxy_pem = secrets.front_proxy_ca_pem.clone();
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config::new(listen, listen.ip());
         let server = config.build(store.clone(), secrets).await.expect("server");
         let admin = server.in_process(User::admin());
-        let api = Api { server: Some(server), store, ca, admin };
+        let api = Api { server: Some(server), store, ca, front_proxy_pem, admin };
         let made = api.post("/api/v1/namespaces/default/serviceaccounts", account("default")).await;
         // A store that was used before has it.
         assert!(matches!(made.code, 201 | 409), "{}", made.body);

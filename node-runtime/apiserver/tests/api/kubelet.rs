@@ -141,7 +141,10 @@ async fn an_upgrade_is_passed_through_and_closes_by_halves() {
 }
 
 /// A TLS connection to the server as the administrator.
-async fn connect(api: &Api, address: SocketAddr) -> tokio_rustls::client::TlsStream<TcpStream> {
+pub(crate) async fn connect(
+    api: &Api,
+    address: SocketAddr,
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     let leaf = LeafRequest::client("kubernetes-admin", &["system:masters"]);
     let leaf = api.ca.issue(&leaf).expect("certificate");
     let mut roots = rustls::RootCertStore::empty();
