@@ -6,7 +6,7 @@
 pub const LAYERS: &[(&[&str], &[&str])] = &[
     (SHARED, SHARED),
     (&["minik-driver"], &["minik-api"]),
-    (&["minik-spec", "minik-agent"], &["minik-store", "minik-cri"]),
+    (&["minik-spec", "minik-agent"], &["minik-store", "minik-cri", "minik-cel"]),
     (&["minik-image"], &["minik-apiserver", "minik-client"]),
     (DRIVERS, &["minik-reconcile"]),
     (&["minik-provisioner"], MEET_ONLY_THROUGH_THE_API),

@@ -1,0 +1,136 @@
+//! Patterns as Go has them (RE2), in a form that stays small and takes time in proportion to the text.
+
+use regex_automata::meta::{Config, Regex};
+use regex_automata::util::syntax;
+
+/// Largest compiled pattern, in bytes.
+const SIZE_MAX: usize = 1 << 20;
+
+/// Compiles a pattern.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn compile(text: &str) -> Result<Regex, String> {
+    // No automata that are built while matching: they are fast, and tens of kilobytes each.
+    let config = Config::new()
+        .hybrid(false)
+        .dfa(false)
+        .onepass(false)
+        .auto_prefilter(false)
+        .nfa_size_limit(Some(SIZE_MAX));
+    regex_automata::meta::Builder::new()
+        .configure(config)
+        .syntax(syntax::Config::new().nest_limit(200))
+        .build(&ascii_classes(text))
+        .map_err(|error| match error.syntax_error() {
+            Some(error) => error.to_string(),
+            None => error.to_string(),
+        })
+}
+
+/// Steps that going through a text takes, about: each character may meet every state.
+pub(crate) fn work(regex: &Regex, text: &str) -> u64 {
+    // A state is some dozens of bytes; most are not met.
+    let states = regex.memory_usage() as u64 / 512;
+    (text.len() as u64 + 1).saturating_mul(states + 1)
+}
+
+/// Go's `\d`, `\s`, `\w` and `\b` know ASCII only; says so to a library that knows more.
+fn ascii_classes(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut chars = text.chars();
+    let mut in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match (chars.next(), in_class) {
+                (Some('d'), false) => out.push_str("[0-9]"),
+                (Some('d'), true) => out.push_str("0-9"),
+                (Some('D'), false) => out.push_str("[^0-9]"),
+                (Some('w'), false) => out.push_str("[0-9A-Za-z_]"),
+                (Some('w'), true) => out.push_str("0-9A-Za-z_"),
+                (Some('W'), false) => out.push_str("[^0-9A-Za-z_]"),
+                (Some('s'), false) => out.push_str("[\\t\\n\\f\\r ]"),
+                (Some('s'), true) => out.push_str("\\t\\n\\f\\r "),
+                (Some('S'), false) => out.push_str("[^\\t\\n\\f\\r ]"),
+                (Some('b'), false) => out.push_str("(?-u:\\b)"),
+                (Some('z'), false) => out.push_str("\\z"),
+                // Go takes any escaped punctuation; so does the library, but for a few.
+                (Some(other), _) if other.is_ascii_punctuation() => {
+                    out.push('\\');
+                    out.push(other);
+                }
+                (Some(other), _) => {
+                    out.push('\\');
+                    out.push(other);
+                }
+                (None, _) => out.push('\\'),
+            },
+            '[' if in_class => {
+                // `[:alpha:]` stays; any other bracket inside a class is itself in Go.
+                if chars.as_str().starts_with(':') { out.push('[') } else { out.push_str("\\[") }
+            }
+            '[' => {
+                in_class = true;
+                out.push('[');
+                let mut rest = chars.clone();
+                if rest.next() == Some('^') {
+                    out.push('^');
+                    chars = rest;
+                }
+                // A bracket that comes first is one of the characters.
+                let mut rest = chars.clone();
+                if rest.next() == Some(']') {
+                    out.push_str("\\]");
+                    chars = rest;
+                }
+            }
+            ']' if in_class && out.ends_with(':') && out.contains("[:") => {
+                // The end of `[:alpha:]` ends that only.
+                let opened = out.rfind("[:").unwrap_or_default();
+                let named = out[opened + 2..out.len() - 1].chars().all(|c| c.is_ascii_lowercase());
+                out.push(']');
+                in_class = named && !out[opened + 2..].starts_with(':');
+            }
+            ']' => {
+                in_class = false;
+                out.push(']');
+            }
+            // Set operations of the library; plain characters in Go.
+            '&' | '~' if in_class => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case(r"^\d+$", "12", true)]
+    #[test_case(r"^\d+$", "٣", false; "digits are ascii")]
+    #[test_case(r"^[\w-]+$", "a_b-9", true)]
+    #[test_case(r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$", "* * * * */5", true)]
+    #[test_case(r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$", "* * * *", false)]
+    #[test_case(r"^[[:alpha:]]+$", "abc", true)]
+    #[test_case(r"^[[:alpha:]_]+$", "a_b", true)]
+    #[test_case(r"^[a[]+$", "a[", true; "a bracket in a class")]
+    #[test_case(r"^[]a]+$", "]a", true; "a bracket first in a class")]
+    #[test_case(r"^[a&&b]+$", "a&b", true; "ampersands are themselves")]
+    #[test_case(r"b", "abc", true; "patterns are not anchored")]
+    #[test_case(r"^\p{Greek}+$", "αβγ", true; "unicode classes")]
+    fn as_go_matches(pattern: &str, text: &str, expected: bool) {
+        assert_eq!(compile(pattern).map(|regex| regex.is_match(text)), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_no_pattern() {
+        assert!(compile("(").is_err());
+        assert!(compile("(?=a)").is_err());
+        assert!(compile("(a{1000}){1000}").is_err());
+    }
+}

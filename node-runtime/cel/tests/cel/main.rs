@@ -1,0 +1,7 @@
+//! Expressions from text to result, through the public interface.
+
+mod checks;
+mod functions;
+mod hostile;
+mod support;
+mod values;
