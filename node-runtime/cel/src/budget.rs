@@ -80,7 +80,12 @@ impl Meter {
     /// Counts cost.
     pub(crate) fn charge(&mut self, cost: u64) -> Result<(), Stop> {
         self.cost = self.cost.saturating_add(cost);
-        if self.cost > self.limit { Err(Stop) } else { self.work(1) }
+        if self.cost > self.limit {
+            // As if it had been counted unit by unit.
+            self.cost = self.limit.saturating_add(1);
+            return Err(Stop);
+        }
+        self.work(1)
     }
 
     /// Counts steps that have no cost.

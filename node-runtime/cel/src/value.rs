@@ -210,18 +210,6 @@ impl<'a> Map<'a> {
         }
     }
 
-    /// The entry at a position.
-    pub(crate) fn entry(&self, index: usize) -> Option<(Value<'a>, Value<'a>)> {
-        match self {
-            Map::Json(entries, decl) => {
-                let (key, value) = entries.iter().nth(index)?;
-                let value = Value::of_json(value, &json::values_of(decl));
-                Some((Value::String(Text::Borrowed(key)), value))
-            }
-            Map::Owned(entries) => entries.entry(index).cloned(),
-        }
-    }
-
     /// The entries in order.
     pub fn entries(&self) -> Vec<(Value<'a>, Value<'a>)> {
         match self {

@@ -57,6 +57,8 @@ pub enum FieldErrorKind {
     Duplicate,
     /// The value is malformed.
     Invalid,
+    /// The value is malformed, and too large to be shown.
+    InvalidUnshown,
     /// The value is none of the allowed ones.
     NotSupported,
     /// Well-formed but not permitted here.
@@ -82,7 +84,7 @@ impl FieldErrorKind {
             Self::NotFound => "FieldValueNotFound",
             Self::Required => "FieldValueRequired",
             Self::Duplicate => "FieldValueDuplicate",
-            Self::Invalid => "FieldValueInvalid",
+            Self::Invalid | Self::InvalidUnshown => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
@@ -99,7 +101,7 @@ impl FieldErrorKind {
             Self::NotFound => "Not found",
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid | Self::InvalidUnshown | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
@@ -114,7 +116,12 @@ impl FieldErrorKind {
     fn shows_value(self) -> bool {
         !matches!(
             self,
-            Self::Required | Self::Forbidden | Self::TooLong | Self::TooShort | Self::Internal
+            Self::Required
+                | Self::InvalidUnshown
+                | Self::Forbidden
+                | Self::TooLong
+                | Self::TooShort
+                | Self::Internal
         )
     }
 }
@@ -282,6 +289,10 @@ mod tests {
                 "spec.type: Unsupported value: \"X\": supported values: \"A\", \"B\"",
             ),
             (FieldError::forbidden(&Path::new("data"), "no"), "data: Forbidden: no"),
+            (
+                FieldError::new(FieldErrorKind::InvalidUnshown, &Path::new("spec"), "", "no"),
+                "spec: Invalid value: no",
+            ),
             (
                 FieldError::too_long(&Path::new("data"), 1048576),
                 "data: Too long: may not be more than 1048576 bytes",

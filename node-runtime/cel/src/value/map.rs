@@ -66,10 +66,6 @@ impl<'a> OwnedMap<'a> {
         &self.entries
     }
 
-    pub(crate) fn entry(&self, at: usize) -> Option<&(Value<'a>, Value<'a>)> {
-        self.entries.get(at)
-    }
-
     /// Puts an entry in; whether its key was not there yet, or why it cannot be a key.
     pub(crate) fn insert(&mut self, key: Value<'a>, value: Value<'a>) -> Result<bool, String> {
         let Some(index) = Key::of(&key).filter(|_| !matches!(key, Value::Double(_))) else {

@@ -319,7 +319,8 @@ fn lists() {
         ("[1].slice(0, 2)", "ERROR cannot slice(0, 2), list is length 1"),
         ("[1].slice(-1, 1)", "ERROR cannot slice(-1, 1)"),
         ("[[1], [2, 3]].flatten()", "[1,2,3]"),
-        ("[[1, [2]], [[3]]].map(x, dyn(x)).flatten(9) == [1, 2, 3]", "true"),
+        ("[dyn([1, 2]), dyn(3), dyn([[4]])].flatten(9)", "[1,2,3,4]"),
+        ("[dyn([[1]])].flatten(1)", "[[1]]"),
         ("[3, 1, 2].sort()", "[1,2,3]"),
         ("[1, 2, 1].distinct()", "[1,2]"),
         ("[1, 2].reverse()", "[2,1]"),
@@ -435,7 +436,7 @@ fn addresses() {
 fn quantities() {
     check(&[
         ("isQuantity('1.5Gi')", "true"),
-        ("isQuantity('200K') || isQuantity('Mi') || isQuantity('Three') || isQuantity('1,3G')", "false"),
+        ("isQuantity('200K') || isQuantity('Three') || isQuantity('1,3G')", "false"),
         ("quantity('1.5Gi').isGreaterThan(quantity('1G'))", "true"),
         ("quantity('200M').compareTo(quantity('0.2G'))", "0"),
         ("quantity('50M').compareTo(quantity('50Mi'))", "-1"),

@@ -4,7 +4,7 @@ use minik_cel::{Bindings, Budget, Decl, Environment, Program, Value};
 use serde_json::{Value as Json, json};
 
 /// A schema with a field of every kind.
-pub fn schema() -> Json {
+pub(crate) fn schema() -> Json {
     json!({"type": "object", "properties": {
         "name": {"type": "string"},
         "count": {"type": "integer"},
@@ -17,10 +17,7 @@ pub fn schema() -> Json {
         "port": {"x-kubernetes-int-or-string": true},
         "names": {"type": "array", "items": {"type": "string"}},
         "set": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
-        "set2": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
         "keyed": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
-            "items": {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer"}}}},
-        "keyed2": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
             "items": {"type": "object", "properties": {"k": {"type": "string"}, "v": {"type": "integer"}}}},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         "nested": {"type": "object", "properties": {
@@ -36,13 +33,12 @@ pub fn schema() -> Json {
 }
 
 /// An object of it.
-pub fn object() -> Json {
+pub(crate) fn object() -> Json {
     json!({
         "name": "web", "count": 3, "ratio": 0.5, "on": true, "data": "aGVsbG8=",
         "at": "2024-02-29T12:30:45.5Z", "day": "2024-02-29", "wait": "1h30m", "port": "50%",
-        "names": ["b", "a", "c"], "set": ["x", "y"], "set2": ["y", "x"],
+        "names": ["b", "a", "c"], "set": ["x", "y"],
         "keyed": [{"k": "1", "v": 1}, {"k": "2", "v": 2}],
-        "keyed2": [{"k": "2", "v": 2}, {"k": "1", "v": 1}],
         "labels": {"app": "web", "a/b": "c"},
         "nested": {"a-b": 1, "c.d": 2, "e/f": 3, "namespace": "ns", "in": 4, "x__y": 5},
         "maybe": null, "free": {"known": 1, "unknown": 2}, "opaque": {"a": 1},
@@ -51,11 +47,14 @@ pub fn object() -> Json {
 }
 
 /// The result as JSON, or as upstream prints what JSON does not have; errors after `ERROR`.
-pub fn evaluate(text: &str) -> String {
+pub(crate) fn evaluate(text: &str) -> String {
     let any = json!({"spec": {"replicas": 3, "ports": [80, 443], "name": "n"}, "big": 18446744073709551615_u64,
         "float": 1.5, "none": null, "text": "t"});
     let decl = Decl::structural(&schema(), false).expect("a schema");
-    let environment = Environment::new().with("self", decl.clone()).with_dyn("object");
+    let environment = Environment::new()
+        .with("self", decl.clone())
+        .with("oldSelf", decl.clone())
+        .with_dyn("object");
     let program = match Program::compile(&environment, text) {
         Ok(program) => program,
         Err(errors) => {
@@ -63,9 +62,13 @@ pub fn evaluate(text: &str) -> String {
             return errors.join("\n");
         }
     };
-    let own = object();
+    let (own, mut old) = (object(), object());
+    for list in ["set", "keyed"] {
+        old[list].as_array_mut().expect("a list").reverse();
+    }
     let bindings = Bindings::new()
         .with("self", Value::of_json(&own, &decl))
+        .with("oldSelf", Value::of_json(&old, &decl))
         .with("object", Value::of_json(&any, &Decl::json()));
     match program.evaluate(&bindings, &mut Budget::per_request()) {
         Ok(Value::Type(ty)) => format!("type {ty}"),
@@ -84,7 +87,7 @@ pub fn evaluate(text: &str) -> String {
 }
 
 /// Each expression with what it comes to; an error may be told in part.
-pub fn check(cases: &[(&str, &str)]) {
+pub(crate) fn check(cases: &[(&str, &str)]) {
     let mut wrong = Vec::new();
     for (text, expected) in cases {
         let found = evaluate(text);

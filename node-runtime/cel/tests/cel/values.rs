@@ -27,7 +27,7 @@ fn fields_by_schema() {
         ("self.nested.absent", "ERROR no such key: absent"),
         ("self.nested.?absent.orValue('d')", r#""d""#),
         ("has(self.maybe)", "true"),
-        ("self.maybe == null", "true"),
+        ("dyn(self.maybe) == null", "true"),
         ("self.free.known", "1"),
         ("self.template.metadata.name", r#""p""#),
         ("self.template.kind + self.template.apiVersion", r#""Podv1""#),
@@ -37,16 +37,16 @@ fn fields_by_schema() {
 #[test]
 fn equality_by_list_type() {
     check(&[
-        ("self.set == self.set2", "true"),
+        ("self.set == oldSelf.set", "true"),
         ("self.set == ['y', 'x']", "true"),
         ("self.set == ['y', 'z']", "false"),
         ("self.set + ['y', 'z']", r#"["x","y","z"]"#),
-        ("self.keyed == self.keyed2", "true"),
+        ("self.keyed == oldSelf.keyed", "true"),
         ("self.names == ['a', 'b', 'c']", "false"),
-        ("self.keyed + self.keyed2", r#"[{"k":"1","v":1},{"k":"2","v":2}]"#),
+        ("self.keyed + oldSelf.keyed", r#"[{"k":"1","v":1},{"k":"2","v":2}]"#),
         ("self.nested == self.nested", "true"),
-        ("self.keyed[0] == self.keyed2[1]", "true"),
-        ("self.keyed[0] == self.keyed2[0]", "false"),
+        ("self.keyed[0] == oldSelf.keyed[1]", "true"),
+        ("self.keyed[0] == oldSelf.keyed[0]", "false"),
         ("self.keyed.exists(x, x.k == '2' && x.v == 2)", "true"),
     ]);
 }
