@@ -11,8 +11,8 @@ pub const COST_PER_REQUEST: u64 = 10_000_000;
 /// What all match conditions of one webhook may cost.
 pub const COST_PER_MATCH_CONDITIONS: u64 = 2_500_000;
 
-/// Most steps of one evaluation: less than a second or two.
-const WORK_MAX: u64 = 50_000_000;
+/// Most steps of one evaluation: about a second.
+const WORK_MAX: u64 = 20_000_000;
 /// Most bytes that one evaluation makes.
 const MADE_MAX: u64 = 32 << 20;
 

@@ -208,10 +208,9 @@ impl Checker<'_> {
         if !root.is_empty() && !self.is_local(root) {
             if let Kind::Ident(name) = &operand.kind
                 && name.as_ref() == "variables"
-                && let Some(composed) = self.environment.composed_type(field)
+                && self.environment.has_composed()
             {
-                self.refer(expr, Refers::Composed);
-                return composed;
+                return self.composed(expr, field);
             }
             let whole = expr.qualified_name().unwrap_or_default();
             if let Some(ty) = self.global(expr, &whole) {
@@ -220,6 +219,19 @@ impl Checker<'_> {
         }
         let operand = self.visit(operand);
         self.field_type(expr.at, &operand, field)
+    }
+
+    fn composed(&mut self, expr: &Expr, name: &str) -> Type {
+        match self.environment.composed_type(name) {
+            Some(ty) => {
+                self.refer(expr, Refers::Composed);
+                ty
+            }
+            None => {
+                self.error(expr.at, format!("undefined field '{name}'"));
+                Type::Error
+            }
+        }
     }
 
     /// The type of `operand.field`.
@@ -312,7 +324,10 @@ impl Checker<'_> {
             FoldKind::SortBy => {
                 if !self.is_ordered(&body) {
                     let shown = self.show(&body);
-                    self.error(fold.body.at, format!("list elements cannot be sorted by '{shown}'"));
+                    self.error(
+                        fold.body.at,
+                        format!("list elements cannot be sorted by '{shown}'"),
+                    );
                 }
                 Type::list(item)
             }

@@ -90,6 +90,10 @@ impl Environment {
         self.composed.get(name).cloned()
     }
 
+    pub(crate) fn has_composed(&self) -> bool {
+        !self.composed.is_empty()
+    }
+
     pub(crate) fn builds_mutations(&self) -> bool {
         self.mutations
     }

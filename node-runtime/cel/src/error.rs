@@ -32,10 +32,7 @@ impl EvalError {
     }
 
     pub(crate) fn no_such_overload() -> EvalError {
-        EvalError {
-            kind: EvalErrorKind::NoSuchOverload,
-            message: "no such overload".to_owned(),
-        }
+        EvalError { kind: EvalErrorKind::NoSuchOverload, message: "no such overload".to_owned() }
     }
 
     pub(crate) fn out_of_budget() -> EvalError {

@@ -130,11 +130,8 @@ impl Estimator<'_> {
                 let keys: Vec<Part> = entries.iter().map(|entry| self.part(&entry.key)).collect();
                 let values: Vec<Part> =
                     entries.iter().map(|entry| self.part(&entry.value)).collect();
-                let entry = Entry {
-                    is_list: false,
-                    key: sizes(keys.iter()),
-                    value: sizes(values.iter()),
-                };
+                let entry =
+                    Entry { is_list: false, key: sizes(keys.iter()), value: sizes(values.iter()) };
                 let cost = total(&keys, MAP_COST).add(total(&values, 0));
                 let size = Some(Range::fixed(entries.len() as u64));
                 Part { size, entry: Some(entry), ..plain(cost, ty) }

@@ -22,8 +22,8 @@ use crate::library::net::Cidr;
 use crate::library::semver::Semver;
 use crate::library::url::Url;
 use crate::types::{Opaque, Type};
-pub use map::OwnedMap;
 pub(crate) use map::Key;
+pub use map::OwnedMap;
 pub(crate) use show::{go_duration, go_float};
 
 /// A value.

@@ -55,8 +55,7 @@ fn read_type(text: &str, params: &mut u32) -> Option<Type> {
     let text = text.trim();
     if let Some((outer, inner)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) {
         let parts = split(inner);
-        let mut part =
-            |at: usize| Some(Arc::new(read_type(parts.get(at).copied()?, params)?));
+        let mut part = |at: usize| Some(Arc::new(read_type(parts.get(at).copied()?, params)?));
         return Some(match outer {
             "list" => Type::List(part(0)?),
             "map" => Type::Map(part(0)?, part(1)?),

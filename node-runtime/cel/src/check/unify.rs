@@ -81,10 +81,7 @@ impl Unifier {
             (Type::Param(a), Type::Param(b)) if a == b => true,
             (Type::Param(open), other) | (other, Type::Param(open)) => self.bind(*open, other),
             _ if to.is_dyn_or_error() || from.is_dyn_or_error() => true,
-            (
-                Type::Timestamp | Type::Duration | Type::Object(_) | Type::Null,
-                Type::Null,
-            ) => true,
+            (Type::Timestamp | Type::Duration | Type::Object(_) | Type::Null, Type::Null) => true,
             (Type::List(to), Type::List(from))
             | (Type::Optional(to), Type::Optional(from))
             | (Type::Type(to), Type::Type(from)) => self.fits(to, from),

@@ -106,8 +106,7 @@ fn object_decl(schema: &Map<String, Value>, root: bool, name: &str) -> Option<Ar
         return Some(Decl::new(DeclKind::Map(values), size, 2));
     }
     let required = schema.get("required").and_then(Value::as_array);
-    let required: Vec<&str> =
-        required.into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = required.into_iter().flatten().filter_map(Value::as_str).collect();
     let mut bytes_min = 2;
     let mut fields = Fields::new();
     let properties = schema.get("properties").and_then(Value::as_object);

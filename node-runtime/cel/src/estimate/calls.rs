@@ -87,10 +87,17 @@ fn function_cost(name: &str, overload: &str, args: &[Part]) -> CallCost {
     let second = args.get(1).unwrap_or(first);
     match (name, overload) {
         ("_==_" | "_!=_", _)
-        | ("_<_" | "_<=_" | "_>_" | "_>=_",
-            "less_string" | "less_bytes" | "less_equals_string" | "less_equals_bytes"
-            | "greater_string" | "greater_bytes" | "greater_equals_string"
-            | "greater_equals_bytes") => {
+        | (
+            "_<_" | "_<=_" | "_>_" | "_>=_",
+            "less_string"
+            | "less_bytes"
+            | "less_equals_string"
+            | "less_equals_bytes"
+            | "greater_string"
+            | "greater_bytes"
+            | "greater_equals_string"
+            | "greater_equals_bytes",
+        ) => {
             let most = first.size().max.min(second.size().max);
             (Range::new(u64::from(most > 0), most).scaled(PER_CHARACTER), None)
         }

@@ -86,12 +86,7 @@ impl<'r, 'a> Run<'r, 'a> {
     }
 
     /// `all` and `exists`: one item may decide although others have no result.
-    fn quantify(
-        &mut self,
-        fold: &'r Fold,
-        items: Rounds<'a>,
-        decides: bool,
-    ) -> Evaluated<'a> {
+    fn quantify(&mut self, fold: &'r Fold, items: Rounds<'a>, decides: bool) -> Evaluated<'a> {
         let mut failed = None;
         for item in items.pairs() {
             self.meter.charge(if decides { 4 } else { 3 })?;

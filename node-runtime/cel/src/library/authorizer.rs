@@ -60,7 +60,10 @@ fn service_account<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     let (namespace, name) = (namespace.as_str(), name.as_str());
     let wrong = names::dns1123_subdomain(name);
     if !wrong.is_empty() {
-        return Err(EvalError::failed(format!("Invalid service account name: {}", wrong.join(", "))));
+        return Err(EvalError::failed(format!(
+            "Invalid service account name: {}",
+            wrong.join(", ")
+        )));
     }
     let wrong = names::dns1123_label(namespace);
     if !wrong.is_empty() {
@@ -91,10 +94,7 @@ fn resource<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     Ok(Value::Library(Library::ResourceCheck(own.clone(), Arc::new(check))))
 }
 
-fn refined<'a>(
-    args: &mut Args<'_, 'a>,
-    refine: fn(&mut ResourceCheck, String),
-) -> Evaluated<'a> {
+fn refined<'a>(args: &mut Args<'_, 'a>, refine: fn(&mut ResourceCheck, String)) -> Evaluated<'a> {
     let [Value::Library(Library::ResourceCheck(own, check)), Value::String(text)] =
         args.values.as_slice()
     else {

@@ -141,7 +141,9 @@ fn to_string<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
         Value::Bytes(bytes) => {
             args.meter.make(bytes.len() as u64)?;
             let text = std::str::from_utf8(&bytes);
-            let text = text.map_err(|_| EvalError::failed("invalid UTF-8 in bytes, cannot convert to string"))?;
+            let text = text.map_err(|_| {
+                EvalError::failed("invalid UTF-8 in bytes, cannot convert to string")
+            })?;
             Value::text(text)
         }
         Value::Library(Library::Ip(address)) => Value::text(net::show_ip(address)),
@@ -153,10 +155,12 @@ fn to_string<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
 fn to_duration<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     match take(args)? {
         duration @ Value::Duration(_) => Ok(duration),
-        Value::String(text) => parse_duration(text.as_str()).map(Value::Duration).ok_or_else(|| {
-            let shown: String = text.as_str().chars().take(200).collect();
-            EvalError::failed(format!("time: invalid duration {shown:?}"))
-        }),
+        Value::String(text) => {
+            parse_duration(text.as_str()).map(Value::Duration).ok_or_else(|| {
+                let shown: String = text.as_str().chars().take(200).collect();
+                EvalError::failed(format!("time: invalid duration {shown:?}"))
+            })
+        }
         _ => Err(EvalError::no_such_overload()),
     }
 }

@@ -55,9 +55,8 @@ struct Clause {
 
 impl Clause {
     fn read(text: &str) -> Result<(Clause, &str), EvalError> {
-        let wrong = |why: String| {
-            EvalError::failed(format!("could not parse formatting clause: {why}"))
-        };
+        let wrong =
+            |why: String| EvalError::failed(format!("could not parse formatting clause: {why}"));
         let (mut precision, mut rest) = (6, text);
         if let Some(after) = text.strip_prefix('.') {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
@@ -105,14 +104,18 @@ impl Clause {
             ('b', Value::Int(number)) => signed(*number, |number| format!("{number:b}")),
             ('b', Value::Uint(number)) => format!("{number:b}"),
             ('b', Value::Bool(truth)) => u8::from(*truth).to_string(),
-            ('b', _) => return Err(refused("only integers and bools can be formatted as binary; binary", "integers and bools")),
+            ('b', _) => {
+                return Err(refused(
+                    "only integers and bools can be formatted as binary; binary",
+                    "integers and bools",
+                ));
+            }
             ('o', Value::Int(number)) => signed(*number, |number| format!("{number:o}")),
             ('o', Value::Uint(number)) => format!("{number:o}"),
             ('o', _) => return Err(refused("octal", "integers")),
             (verb, value) => {
-                let hex = hex(value).ok_or_else(|| {
-                    refused("hex", "integers, byte buffers, and strings")
-                })?;
+                let hex = hex(value)
+                    .ok_or_else(|| refused("hex", "integers, byte buffers, and strings"))?;
                 if verb == 'X' { hex.to_uppercase() } else { hex }
             }
         })

@@ -84,7 +84,10 @@ fn sum<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     for item in list.iter() {
         let overflow = || EvalError::failed("integer overflow");
         total = Some(match (total, item) {
-            (None, item @ (Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Duration(_))) => item,
+            (
+                None,
+                item @ (Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Duration(_)),
+            ) => item,
             (Some(Value::Int(sum)), Value::Int(item)) => {
                 Value::Int(sum.checked_add(item).ok_or_else(overflow)?)
             }
@@ -144,7 +147,9 @@ fn slice<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
         return Err(EvalError::failed(why));
     }
     if start > end {
-        let why = format!("cannot slice({start}, {end}), start index must be less than or equal to end index");
+        let why = format!(
+            "cannot slice({start}, {end}), start index must be less than or equal to end index"
+        );
         return Err(EvalError::failed(why));
     }
     if length < *end {

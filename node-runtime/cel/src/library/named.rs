@@ -31,12 +31,18 @@ static FORMATS: &[NamedFormat] = &[
     NamedFormat { name: "dns1035LabelPrefix", validate: |text| names::dns1035_label(&whole(text)) },
     NamedFormat { name: "labelValue", validate: names::label_value },
     NamedFormat { name: "uri", validate: |text| Url::parse(text).err().into_iter().collect() },
-    NamedFormat { name: "uuid", validate: |text| unless(is_uuid(text), "does not match the UUID format") },
+    NamedFormat {
+        name: "uuid",
+        validate: |text| unless(is_uuid(text), "does not match the UUID format"),
+    },
     NamedFormat {
         name: "byte",
         validate: |text| unless(BASE64_STANDARD.decode(text).is_ok(), "invalid base64"),
     },
-    NamedFormat { name: "date", validate: |text| unless(parse_date(text).is_some(), "invalid date") },
+    NamedFormat {
+        name: "date",
+        validate: |text| unless(parse_date(text).is_some(), "invalid date"),
+    },
     NamedFormat {
         name: "datetime",
         validate: |text| unless(parse_date_time(text).is_some(), "invalid datetime"),

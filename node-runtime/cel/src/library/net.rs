@@ -35,7 +35,8 @@ impl Cidr {
             return wrong("unable to parse IP");
         };
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let plain = bits == "0" || (!bits.starts_with('0') && bits.bytes().all(|b| b.is_ascii_digit()));
+        let plain =
+            bits == "0" || (!bits.starts_with('0') && bits.bytes().all(|b| b.is_ascii_digit()));
         let parsed = bits.parse::<u8>().ok().filter(|bits| plain && *bits <= most);
         let Some(bits) = parsed else { return wrong("prefix length out of range") };
         if is_mapped(&address) {

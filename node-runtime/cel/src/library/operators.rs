@@ -185,10 +185,7 @@ fn whole(index: &Value<'_>) -> Option<i64> {
 }
 
 /// The item or entry; none if it is not there.
-fn look_up<'a>(
-    container: &Value<'a>,
-    index: &Value<'a>,
-) -> Result<Option<Value<'a>>, EvalError> {
+fn look_up<'a>(container: &Value<'a>, index: &Value<'a>) -> Result<Option<Value<'a>>, EvalError> {
     match container {
         Value::List(list) => {
             let index = whole(index).ok_or_else(EvalError::no_such_overload)?;
@@ -252,9 +249,7 @@ fn contains<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
             }
             Ok(Value::Bool(false))
         }
-        [key, Value::Map(map)] => {
-            Ok(Value::Bool(map.get(key).is_some()))
-        }
+        [key, Value::Map(map)] => Ok(Value::Bool(map.get(key).is_some())),
         _ => Err(EvalError::no_such_overload()),
     }
 }

@@ -51,9 +51,7 @@ pub(crate) fn price(name: &str) -> Price {
         "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" => {
             |args| (size(args, 0).min(size(args, 1)) * PER_CHARACTER).ceil() as u64
         }
-        "sets.contains" | "sets.intersects" => {
-            |args| 1 + (size(args, 0) * size(args, 1)) as u64
-        }
+        "sets.contains" | "sets.intersects" => |args| 1 + (size(args, 0) * size(args, 1)) as u64,
         "sets.equivalent" => |args| 1 + (2.0 * size(args, 0) * size(args, 1)) as u64,
         "containsIP" => |args| 4 + text_characters(args, 1),
         "containsCIDR" => |args| 7 + text_characters(args, 1),

@@ -31,13 +31,17 @@ pub(super) fn methods(name: &str) -> Option<Handler> {
             let order = own(args)?.cmp(&Quantity::ZERO);
             Ok(Value::Int(order as i64))
         },
-        "isGreaterThan" => |args| compared(args).map(|order| Value::Bool(order == Ordering::Greater)),
+        "isGreaterThan" => {
+            |args| compared(args).map(|order| Value::Bool(order == Ordering::Greater))
+        }
         "isLessThan" => |args| compared(args).map(|order| Value::Bool(order == Ordering::Less)),
         "compareTo" => |args| compared(args).map(|order| Value::Int(order as i64)),
         "asApproximateFloat" => |args| Ok(Value::Double(own(args)?.as_f64())),
         "asInteger" => |args| {
             let whole = whole(own(args)?);
-            whole.map(Value::Int).ok_or_else(|| EvalError::failed("cannot convert value to integer"))
+            whole
+                .map(Value::Int)
+                .ok_or_else(|| EvalError::failed("cannot convert value to integer"))
         },
         "isInteger" => |args| Ok(Value::Bool(whole(own(args)?).is_some())),
         "add" => |args| with(args, Quantity::plus),

@@ -7,9 +7,9 @@ use crate::value::{List, Value};
 
 pub(super) fn find(name: &str) -> Option<Handler> {
     Some(match name {
-        "sets.contains" => |args| {
-            with(args, |left, right, meter| all_in(right, left, meter)).map(Value::Bool)
-        },
+        "sets.contains" => {
+            |args| with(args, |left, right, meter| all_in(right, left, meter)).map(Value::Bool)
+        }
         "sets.equivalent" => |args| {
             let both = |left: &List<'_>, right: &List<'_>, meter: &mut Meter| {
                 Ok(all_in(right, left, meter)? && all_in(left, right, meter)?)

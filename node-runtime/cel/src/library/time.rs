@@ -122,7 +122,8 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
 pub(crate) fn parse_date_time(text: &str) -> Option<OffsetDateTime> {
     parse_timestamp(text).or_else(|| {
         let (date, clock) = text.split_once(['T', 't', ' '])?;
-        let offset = if clock.ends_with(['Z', 'z']) || clock.contains(['+', '-']) { "" } else { "Z" };
+        let offset =
+            if clock.ends_with(['Z', 'z']) || clock.contains(['+', '-']) { "" } else { "Z" };
         parse_timestamp(&format!("{date}T{clock}{offset}"))
     })
 }

@@ -16,18 +16,16 @@ pub(super) fn methods(name: &str) -> Option<Handler> {
         "getDayOfYear" => |args| part(args, |at| i64::from(at.ordinal()) - 1),
         "getDayOfMonth" => |args| part(args, |at| i64::from(at.day()) - 1),
         "getDate" => |args| part(args, |at| i64::from(at.day())),
-        "getDayOfWeek" => {
-            |args| part(args, |at| i64::from(at.weekday().number_days_from_sunday()))
-        }
-        "getHours" => {
-            |args| length(args, 3_600_000_000_000).unwrap_or_else(|| part(args, |at| at.hour().into()))
-        }
-        "getMinutes" => {
-            |args| length(args, 60_000_000_000).unwrap_or_else(|| part(args, |at| at.minute().into()))
-        }
-        "getSeconds" => {
-            |args| length(args, 1_000_000_000).unwrap_or_else(|| part(args, |at| at.second().into()))
-        }
+        "getDayOfWeek" => |args| part(args, |at| i64::from(at.weekday().number_days_from_sunday())),
+        "getHours" => |args| {
+            length(args, 3_600_000_000_000).unwrap_or_else(|| part(args, |at| at.hour().into()))
+        },
+        "getMinutes" => |args| {
+            length(args, 60_000_000_000).unwrap_or_else(|| part(args, |at| at.minute().into()))
+        },
+        "getSeconds" => |args| {
+            length(args, 1_000_000_000).unwrap_or_else(|| part(args, |at| at.second().into()))
+        },
         "getMilliseconds" => |args| {
             length(args, 1_000_000).unwrap_or_else(|| part(args, |at| at.millisecond().into()))
         },

@@ -115,7 +115,9 @@ impl Url {
 
     fn take_authority(&mut self, authority: &str) -> Result<(), String> {
         let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-        if !user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte))
+        if !user
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte))
         {
             return Err("net/url: invalid userinfo".to_owned());
         }
@@ -129,7 +131,9 @@ impl Url {
             None => host.rfind(':').map_or("", |colon| &host[colon..]),
         };
         let digits = port.strip_prefix(':').unwrap_or(port);
-        if !(port.is_empty() || port.starts_with(':')) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        if !(port.is_empty() || port.starts_with(':'))
+            || !digits.bytes().all(|b| b.is_ascii_digit())
+        {
             return Err(format!("invalid port {port:?} after host"));
         }
         let strange = host.chars().find(|c| " \"<>\\^`{|}".contains(*c));
@@ -138,7 +142,10 @@ impl Url {
         }
         let without_port = &host[..host.len() - port.len()];
         if !host.starts_with('[') && without_port.contains(':') {
-            return Err(format!("invalid port {:?} after host", &without_port[without_port.find(':').unwrap_or(0)..]));
+            return Err(format!(
+                "invalid port {:?} after host",
+                &without_port[without_port.find(':').unwrap_or(0)..]
+            ));
         }
         (self.user, self.host) = (user.to_owned(), host.to_owned());
         Ok(())

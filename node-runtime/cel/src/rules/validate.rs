@@ -246,9 +246,11 @@ impl Validation<'_> {
                 "no further validation rules will be run due to call cost exceeds limit for \
                  messageExpression: {text:?}"
             ),
-            _ => "messageExpression evaluation failed due to running out of cost budget, no further \
+            _ => {
+                "messageExpression evaluation failed due to running out of cost budget, no further \
                   validation rules will be run"
-                .to_owned(),
+                    .to_owned()
+            }
         };
         self.outcome.errors.push(FieldError::invalid(at, node.type_name.as_ref(), why));
         self.budget.exhaust();

@@ -46,7 +46,10 @@ pub(crate) enum Kind {
     /// `cel.bind(name, value, body)`
     Bind(Box<Bind>),
     /// `target.optMap(name, body)`, `target.optFlatMap(name, body)`
-    OptionalMap { flat: bool, bind: Box<Bind> },
+    OptionalMap {
+        flat: bool,
+        bind: Box<Bind>,
+    },
 }
 
 #[derive(Clone, Debug)]

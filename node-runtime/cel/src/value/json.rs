@@ -81,7 +81,9 @@ impl<'a> Value<'a> {
             Value::List(List::Json(items, _)) => Json::Array(items.to_vec()),
             Value::Map(Map::Json(entries, _)) => Json::Object((*entries).clone()),
             Value::Object(Object::Json(fields, _)) => Json::Object((*fields).clone()),
-            Value::List(list) => list.iter().map(|item| item.to_json()).collect::<Result<_, _>>()?,
+            Value::List(list) => {
+                list.iter().map(|item| item.to_json()).collect::<Result<_, _>>()?
+            }
             Value::Map(map) => {
                 let mut object = JsonMap::new();
                 for (key, value) in map.entries() {

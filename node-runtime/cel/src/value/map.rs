@@ -25,9 +25,7 @@ impl Key {
         Some(match value {
             Value::Bool(truth) => Key::Bool(*truth),
             Value::Int(number) => Key::Int(*number),
-            Value::Uint(number) => {
-                i64::try_from(*number).map_or(Key::Uint(*number), Key::Int)
-            }
+            Value::Uint(number) => i64::try_from(*number).map_or(Key::Uint(*number), Key::Int),
             Value::Double(number) => {
                 let whole = *number as i64;
                 if whole as f64 != *number {

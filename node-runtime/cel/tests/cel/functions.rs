@@ -288,8 +288,10 @@ fn formatting() {
         ("'%b'.format([true])", r#""1""#),
         ("'%s'.format([[1, 'a', null]])", r#""[1, \"a\", null]""#),
         ("'%s'.format([{'b': 1, 'a': 2.5}])", r#""{\"a\": 2.5, \"b\": 1}""#),
-        ("'%s %s'.format([duration('1m'), timestamp('2024-01-01T00:00:00Z')])",
-            r#""60s 2024-01-01T00:00:00Z""#),
+        (
+            "'%s %s'.format([duration('1m'), timestamp('2024-01-01T00:00:00Z')])",
+            r#""60s 2024-01-01T00:00:00Z""#,
+        ),
         ("'%s'.format([int])", r#""int""#),
         ("'%d'.format(['a'])", "ERROR error during formatting: decimal clause"),
         ("'%d'.format([])", "ERROR index 0 out of range"),
@@ -357,10 +359,19 @@ fn times() {
         ("timestamp('2024-02-29T12:30:45.678Z').getMilliseconds()", "678"),
         ("duration('1h1m1s1ms').getMinutes()", "61"),
         ("duration('1h').getHours() + duration('1m').getSeconds()", "61"),
-        ("timestamp('2024-01-01T00:00:00Z') + duration('24h') == timestamp('2024-01-02T00:00:00Z')", "true"),
-        ("timestamp('2024-01-02T00:00:00Z') - timestamp('2024-01-01T00:00:00Z') == duration('24h')", "true"),
+        (
+            "timestamp('2024-01-01T00:00:00Z') + duration('24h') == timestamp('2024-01-02T00:00:00Z')",
+            "true",
+        ),
+        (
+            "timestamp('2024-01-02T00:00:00Z') - timestamp('2024-01-01T00:00:00Z') == duration('24h')",
+            "true",
+        ),
         ("timestamp('9999-12-31T00:00:00Z') + duration('48h')", "ERROR timestamp overflow"),
-        ("timestamp('9999-12-31T00:00:00Z') - timestamp('0001-01-01T00:00:00Z')", "ERROR duration overflow"),
+        (
+            "timestamp('9999-12-31T00:00:00Z') - timestamp('0001-01-01T00:00:00Z')",
+            "ERROR duration overflow",
+        ),
         ("duration('2540399h') + duration('2540399h')", "ERROR duration overflow"),
         ("duration('1h') - duration('30m') == duration('30m')", "true"),
     ]);
@@ -369,7 +380,10 @@ fn times() {
 #[test]
 fn urls() {
     check(&[
-        ("url('https://user:pass@example.com:80/path?query=val#fragment').getHost()", r#""example.com:80""#),
+        (
+            "url('https://user:pass@example.com:80/path?query=val#fragment').getHost()",
+            r#""example.com:80""#,
+        ),
         ("url('https://example.com:80/').getHostname()", r#""example.com""#),
         ("url('https://[::1]:80/').getHostname()", r#""::1""#),
         ("url('https://[::1]:80/').getHost()", r#""[::1]:80""#),
@@ -400,7 +414,10 @@ fn urls() {
 fn addresses() {
     check(&[
         ("isIP('10.0.0.1') && isIP('::1')", "true"),
-        ("isIP('10.0.0.256') || isIP('010.0.0.1') || isIP('::ffff:1.2.3.4') || isIP('fe80::1%eth0')", "false"),
+        (
+            "isIP('10.0.0.256') || isIP('010.0.0.1') || isIP('::ffff:1.2.3.4') || isIP('fe80::1%eth0')",
+            "false",
+        ),
         ("ip('nope')", "ERROR IP Address \"nope\" parse error"),
         ("ip('fe80::1%eth0')", "ERROR IP address \"fe80::1%eth0\" with zone value is not allowed"),
         ("ip('::ffff:1.2.3.4')", "ERROR IPv4-mapped IPv6 address"),
@@ -417,7 +434,10 @@ fn addresses() {
         ("ip('255.255.255.255').isGlobalUnicast() || ip('ff00::1').isGlobalUnicast()", "false"),
         ("ip('10.0.0.1') == ip('10.0.0.1')", "true"),
         ("isCIDR('10.0.0.0/8') && isCIDR('::1/128')", "true"),
-        ("isCIDR('10.0.0.0/33') || isCIDR('10.0.0.0') || isCIDR('10.0.0.0/08') || isCIDR('::/129')", "false"),
+        (
+            "isCIDR('10.0.0.0/33') || isCIDR('10.0.0.0') || isCIDR('10.0.0.0/08') || isCIDR('::/129')",
+            "false",
+        ),
         ("cidr('10.0.0.0/8').containsIP('10.1.2.3')", "true"),
         ("cidr('10.0.0.0/8').containsIP(ip('11.1.2.3'))", "false"),
         ("cidr('10.0.0.0/8').containsIP('::1')", "false"),
@@ -476,12 +496,18 @@ fn named_formats() {
     check(&[
         ("format.dns1123Label().validate('my-name')", "none"),
         ("format.dns1123Label().validate('Not_Valid').hasValue()", "true"),
-        ("format.dns1123Label().validate('Not_Valid').value()[0].startsWith('a lowercase RFC 1123 label')", "true"),
+        (
+            "format.dns1123Label().validate('Not_Valid').value()[0].startsWith('a lowercase RFC 1123 label')",
+            "true",
+        ),
         ("format.dns1123LabelPrefix().validate('my-prefix-')", "none"),
         ("format.dns1123Subdomain().validate('a.b')", "none"),
         ("format.dns1035Label().validate('9a').hasValue()", "true"),
         ("format.qualifiedName().validate('a.io/b')", "none"),
-        ("format.labelValue().validate('-')", "some([\"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')\"])"),
+        (
+            "format.labelValue().validate('-')",
+            "some([\"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')\"])",
+        ),
         ("format.uri().validate('http://a.b')", "none"),
         ("format.uuid().validate('123e4567-e89b-12d3-a456-426614174000')", "none"),
         ("format.uuid().validate('x')", r#"some(["does not match the UUID format"])"#),

@@ -13,7 +13,9 @@ fn stopped(text: &str) {
 
 #[test]
 fn nested_loops_stop() {
-    stopped("lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a + b + c >= 0)))");
+    stopped(
+        "lists.range(1000).all(a, lists.range(1000).all(b, lists.range(1000).all(c, a + b + c >= 0)))",
+    );
     stopped("lists.range(1000).map(a, lists.range(1000).map(b, a * b)).size() > 0");
     stopped("lists.range(2000).filter(a, lists.range(2000).exists(b, a == b + 5000)).size() > 0");
     stopped("lists.range(999999).sortBy(x, -x).size() > 0");
@@ -110,18 +112,77 @@ fn noise_never_panics() {
         (state % below as u64) as usize
     };
     let words = [
-        "self", "object", ".", "?", "[", "]", "(", ")", "{", "}", ",", ":", "'a'", "b'\\xff'", "1", "-1",
-        "0u", "1.5", "null", "true", "in", "+", "-", "*", "/", "%", "==", "<", "&&", "||", "!", "x",
-        "names", "all", "map", "filter", "x,", "has", "size", "optional.of", "name", "count", "labels",
-        "9223372036854775807", "format", "split", "substring", "matches", "duration('1h')", "keyed",
-        "timestamp('2024-01-01T00:00:00Z')", "charAt", "orValue", "cel.bind", "sortBy", "at", "slice",
-        "lists.range", "transformMapEntry", "getHours", "é", "flatten", "quantity('1')", "ip('::1')",
+        "self",
+        "object",
+        ".",
+        "?",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        ",",
+        ":",
+        "'a'",
+        "b'\\xff'",
+        "1",
+        "-1",
+        "0u",
+        "1.5",
+        "null",
+        "true",
+        "in",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "==",
+        "<",
+        "&&",
+        "||",
+        "!",
+        "x",
+        "names",
+        "all",
+        "map",
+        "filter",
+        "x,",
+        "has",
+        "size",
+        "optional.of",
+        "name",
+        "count",
+        "labels",
+        "9223372036854775807",
+        "format",
+        "split",
+        "substring",
+        "matches",
+        "duration('1h')",
+        "keyed",
+        "timestamp('2024-01-01T00:00:00Z')",
+        "charAt",
+        "orValue",
+        "cel.bind",
+        "sortBy",
+        "at",
+        "slice",
+        "lists.range",
+        "transformMapEntry",
+        "getHours",
+        "é",
+        "flatten",
+        "quantity('1')",
+        "ip('::1')",
     ];
     for _ in 0..20_000 {
         let count = 1 + next(14);
-        let text: String = (0..count).map(|_| words[next(words.len())]).collect::<Vec<_>>().join(
-            if next(3) == 0 { " " } else { "" },
-        );
+        let text: String = (0..count)
+            .map(|_| words[next(words.len())])
+            .collect::<Vec<_>>()
+            .join(if next(3) == 0 { " " } else { "" });
         evaluate(&text);
     }
 }
