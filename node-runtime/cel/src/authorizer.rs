@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Answers checks. It is asked while an expression is evaluated, twice per expression at most (each
 /// check costs a third of what an evaluation may).
-pub trait Authorizer {
+pub trait Authorizer: Sync {
     /// Whether who sent the request, or the service account that the check names, may do this.
     fn check(&self, check: &Check) -> Decision;
 }

@@ -39,19 +39,40 @@ pub(crate) struct Args<'x, 'a> {
 /// A function.
 pub(crate) type Handler = for<'x, 'a> fn(&mut Args<'x, 'a>) -> Evaluated<'a>;
 
+/// Finds a function in one library.
+type Find = fn(&str) -> Option<Handler>;
+
+const FUNCTIONS: &[Find] = &[
+    operators::find,
+    convert::find,
+    optional::functions,
+    lists::functions,
+    sets::find,
+    url::functions,
+    net::functions,
+    quantity::functions,
+    named::functions,
+    semver::functions,
+    texts::functions,
+];
+
+const METHODS: &[Find] = &[
+    texts::methods,
+    lists::methods,
+    times::methods,
+    optional::methods,
+    url::methods,
+    net::methods,
+    quantity::methods,
+    semver::methods,
+    named::methods,
+    authorizer::methods,
+];
+
 /// The function of this name, or the method.
 pub(crate) fn handler(name: &str, method: bool) -> Option<Handler> {
-    let functions = [operators::find, convert::find, optional::functions, lists::functions];
-    let own = [sets::find, url::functions, net::functions, quantity::functions, named::functions];
-    let more = [semver::functions, texts::functions];
-    let methods = [texts::methods, lists::methods, times::methods, optional::methods];
-    let own_methods = [url::methods, net::methods, quantity::methods, semver::methods];
-    let more_methods = [named::methods, authorizer::methods];
-    let tables: &[&[fn(&str) -> Option<Handler>]] = match method {
-        false => &[&functions, &own, &more],
-        true => &[&methods, &own_methods, &more_methods],
-    };
-    tables.iter().flat_map(|table| table.iter()).find_map(|find| find(name))
+    let libraries = if method { METHODS } else { FUNCTIONS };
+    libraries.iter().find_map(|find| find(name))
 }
 
 #[cfg(test)]

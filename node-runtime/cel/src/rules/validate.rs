@@ -275,6 +275,6 @@ fn by_keys<'a>(list: &ListKind, old: Option<&'a Json>) -> HashMap<String, &'a Js
 
 fn identity(list: &ListKind, item: &Json) -> String {
     let ListKind::Map(keys) = list else { return String::new() };
-    let key = |key: &Box<str>| item.get(key.as_ref()).map(Json::to_string).unwrap_or_default();
-    keys.iter().map(key).collect::<Vec<_>>().join("\u{0}")
+    let key = |key: &str| item.get(key).map(Json::to_string).unwrap_or_default();
+    keys.iter().map(|one| key(one)).collect::<Vec<_>>().join("\u{0}")
 }

@@ -1,6 +1,6 @@
 //! What admission policies and webhooks ask: requests, other objects, permissions, mutations.
 
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use minik_cel::{
     Authorizer, Bindings, Budget, Check, CheckTarget, Decision, Decl, Environment, EvalErrorKind,
@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 /// Allows what its list names, and notes what it was asked.
 #[derive(Default)]
-struct Notes(RefCell<Vec<String>>);
+struct Notes(Mutex<Vec<String>>);
 
 impl Authorizer for Notes {
     fn check(&self, check: &Check) -> Decision {
@@ -30,7 +30,7 @@ impl Authorizer for Notes {
         };
         let asked = format!("{}{} {what}", who.unwrap_or_default(), check.verb);
         let allowed = !asked.contains("delete");
-        self.0.borrow_mut().push(asked);
+        self.0.lock().expect("nobody panicked").push(asked);
         let error = (!allowed).then(|| "no".to_owned());
         Decision { allowed, reason: "because".to_owned(), error }
     }
@@ -75,7 +75,7 @@ fn evaluate(text: &str) -> (String, Vec<String>) {
         Ok(value) => value.to_json().map_or_else(|why| why, |json| json.to_string()),
         Err(error) => format!("ERROR {error}"),
     };
-    (result, notes.0.take())
+    (result, notes.0.into_inner().expect("nobody panicked"))
 }
 
 #[test]
@@ -102,81 +102,83 @@ fn variables() {
     }
 }
 
+/// Expression, result, what was asked.
+const PERMISSIONS: &[(&str, &str, &str)] = &[
+    ("authorizer.path('/healthz').check('get').allowed()", "true", "get /healthz"),
+    ("authorizer.path(' ').check('get').allowed()", "ERROR path must not be empty", ""),
+    (
+        "authorizer.group('').resource('pods').check('create').allowed()",
+        "true",
+        "create pods./ / None None",
+    ),
+    (
+        "authorizer.group('').resource('pods').check('delete').allowed()",
+        "false",
+        "delete pods./ / None None",
+    ),
+    (
+        "authorizer.group('').resource('pods').check('delete').error()",
+        r#""no""#,
+        "delete pods./ / None None",
+    ),
+    (
+        "authorizer.group('').resource('pods').check('delete').errored()",
+        "true",
+        "delete pods./ / None None",
+    ),
+    (
+        "authorizer.group('').resource('pods').check('get').reason()",
+        r#""because""#,
+        "get pods./ / None None",
+    ),
+    (
+        "authorizer.group('').resource('').check('get').allowed()",
+        "ERROR resource must not be empty",
+        "",
+    ),
+    (
+        "authorizer.group('apps').resource('deployments').subresource('scale').namespace('a').name('b').check('get').allowed()",
+        "true",
+        "get deployments.apps/scale a/b None None",
+    ),
+    (
+        "authorizer.group('').resource('pods').fieldSelector('a=b').labelSelector('c').check('list').allowed()",
+        "true",
+        "list pods./ / Some(\"a=b\") Some(\"c\")",
+    ),
+    (
+        "authorizer.serviceAccount('ns', 'sa').group('').resource('pods').check('get').allowed()",
+        "true",
+        "ns/sa get pods./ / None None",
+    ),
+    (
+        "authorizer.serviceAccount('NS', 'sa').path('/x').check('get').allowed()",
+        "ERROR Invalid service account namespace",
+        "",
+    ),
+    (
+        "authorizer.serviceAccount('ns', 's@a').path('/x').check('get').allowed()",
+        "ERROR Invalid service account name",
+        "",
+    ),
+    (
+        "authorizer.requestResource.check('update').allowed()",
+        "true",
+        "update deployments.apps/ / None None",
+    ),
+    (
+        "authorizer.requestResource.name('x').check('update').allowed()",
+        "true",
+        "update deployments.apps/ /x None None",
+    ),
+];
+
 #[test]
 fn permissions() {
-    let cases = [
-        ("authorizer.path('/healthz').check('get').allowed()", "true", "get /healthz"),
-        ("authorizer.path(' ').check('get').allowed()", "ERROR path must not be empty", ""),
-        (
-            "authorizer.group('').resource('pods').check('create').allowed()",
-            "true",
-            "create pods./ / None None",
-        ),
-        (
-            "authorizer.group('').resource('pods').check('delete').allowed()",
-            "false",
-            "delete pods./ / None None",
-        ),
-        (
-            "authorizer.group('').resource('pods').check('delete').error()",
-            r#""no""#,
-            "delete pods./ / None None",
-        ),
-        (
-            "authorizer.group('').resource('pods').check('delete').errored()",
-            "true",
-            "delete pods./ / None None",
-        ),
-        (
-            "authorizer.group('').resource('pods').check('get').reason()",
-            r#""because""#,
-            "get pods./ / None None",
-        ),
-        (
-            "authorizer.group('').resource('').check('get').allowed()",
-            "ERROR resource must not be empty",
-            "",
-        ),
-        (
-            "authorizer.group('apps').resource('deployments').subresource('scale').namespace('a').name('b').check('get').allowed()",
-            "true",
-            "get deployments.apps/scale a/b None None",
-        ),
-        (
-            "authorizer.group('').resource('pods').fieldSelector('a=b').labelSelector('c').check('list').allowed()",
-            "true",
-            "list pods./ / Some(\"a=b\") Some(\"c\")",
-        ),
-        (
-            "authorizer.serviceAccount('ns', 'sa').group('').resource('pods').check('get').allowed()",
-            "true",
-            "ns/sa get pods./ / None None",
-        ),
-        (
-            "authorizer.serviceAccount('NS', 'sa').path('/x').check('get').allowed()",
-            "ERROR Invalid service account namespace",
-            "",
-        ),
-        (
-            "authorizer.serviceAccount('ns', 's@a').path('/x').check('get').allowed()",
-            "ERROR Invalid service account name",
-            "",
-        ),
-        (
-            "authorizer.requestResource.check('update').allowed()",
-            "true",
-            "update deployments.apps/ / None None",
-        ),
-        (
-            "authorizer.requestResource.name('x').check('update').allowed()",
-            "true",
-            "update deployments.apps/ /x None None",
-        ),
-    ];
-    for (text, expected, asked) in cases {
+    for (text, expected, asked) in PERMISSIONS {
         let (found, notes) = evaluate(text);
         assert!(found.starts_with(expected), "{text}: {found}");
-        assert_eq!(notes.join(";"), asked, "{text}");
+        assert_eq!(notes.join(";"), *asked, "{text}");
     }
     let three = "[1, 2, 3].all(x, authorizer.path('/x').check('get').allowed())";
     assert_eq!(evaluate(three).0, "ERROR operation cancelled: actual cost limit exceeded");
