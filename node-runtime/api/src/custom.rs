@@ -19,11 +19,11 @@ mod lower;
 pub(crate) mod openapi;
 mod pattern;
 mod resources;
-mod rules;
 pub mod structural;
 mod values;
 
-use std::sync::OnceLock;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use minik_meta::{FieldError, Path, object};
@@ -33,7 +33,6 @@ use crate::resource::Resource;
 pub(crate) use columns::cell;
 pub use jsonpath::JsonPath;
 pub use resources::{established, resources};
-pub use rules::Rule;
 use structural::Node;
 
 /// What a custom resource has beyond what all resources have.
@@ -44,6 +43,7 @@ pub struct Custom {
     /// Which of `spec.versions`.
     version: usize,
     shape: OnceLock<Node>,
+    rules: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// What clients of a deprecated version are told.
     pub deprecation: Option<Box<str>>,
     /// Whether the definition is being deleted: nothing new may be created.
@@ -65,6 +65,19 @@ impl Custom {
                 None => Node::default(),
             }
         })
+    }
+
+    /// What somebody else makes of the schema as it was written, made when first asked for and
+    /// kept: the rules in CEL, which are not evaluated here. Always ask for the same type.
+    pub fn rules<T: Any + Send + Sync>(&self, make: impl FnOnce(&Value) -> T) -> Arc<T> {
+        let kept = self.rules.get_or_init(|| {
+            let definition = self.definition();
+            Arc::new(make(schema_of(&definition, self.version).unwrap_or(&Value::Null)))
+        });
+        match Arc::clone(kept).downcast() {
+            Ok(kept) => kept,
+            Err(_) => unreachable!("one type is asked for"),
+        }
     }
 
     /// The definition as it is stored.
@@ -117,8 +130,6 @@ pub(crate) fn check(
             }
         }
     }
-    // Here is the place of `x-kubernetes-validations`: rules are evaluated over `new` and `old`
-    // when nothing that is wrong so far makes that impossible. See `rules`.
     errors
 }
 

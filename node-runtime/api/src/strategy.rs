@@ -7,7 +7,7 @@
 mod jobs;
 mod services;
 
-use minik_meta::{Status, object};
+use minik_meta::{FieldError, Status, object};
 use serde_json::{Map, Value, json};
 
 use crate::aggregation;
@@ -117,7 +117,7 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
 /// # Errors
 /// 422 with every rule broken.
 pub fn validate(resource: &Resource, new: &Value) -> Result<(), Status> {
-    finish(resource, new, validate::create(resource, new))
+    refuse(resource, new, &wrong(resource, new, Write::Create))
 }
 
 /// Whether a prepared new version may replace `old`: the rules of the kind and its immutable
@@ -126,7 +126,7 @@ pub fn validate(resource: &Resource, new: &Value) -> Result<(), Status> {
 /// # Errors
 /// 422 with every rule broken.
 pub fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Result<(), Status> {
-    finish(resource, new, validate::update(resource, new, old))
+    refuse(resource, new, &wrong(resource, new, Write::Update(old)))
 }
 
 /// Whether a prepared new status may replace that of `old`.
@@ -134,19 +134,38 @@ pub fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Result<
 /// # Errors
 /// 422 with every rule broken.
 pub fn validate_status_update(resource: &Resource, new: &Value, old: &Value) -> Result<(), Status> {
-    finish(resource, new, validate::status_update(resource, new, old))
+    refuse(resource, new, &wrong(resource, new, Write::UpdateStatus(old)))
 }
 
-fn finish(
-    resource: &Resource,
-    object: &Value,
-    errors: Vec<minik_meta::FieldError>,
-) -> Result<(), Status> {
-    match errors.is_empty() {
+/// Which write brings a new state about.
+#[derive(Clone, Copy, Debug)]
+pub enum Write<'a> {
+    /// There was none before.
+    Create,
+    /// It replaces this one.
+    Update(&'a Value),
+    /// Its status replaces that of this one.
+    UpdateStatus(&'a Value),
+}
+
+/// What is wrong with a prepared new state: every rule broken that the kind itself has. Whoever
+/// knows more rules adds what they find and asks [`refuse`].
+pub fn wrong(resource: &Resource, new: &Value, write: Write<'_>) -> Vec<FieldError> {
+    match write {
+        Write::Create => validate::create(resource, new),
+        Write::Update(old) => validate::update(resource, new, old),
+        Write::UpdateStatus(old) => validate::status_update(resource, new, old),
+    }
+}
+
+/// The answer if anything is wrong.
+///
+/// # Errors
+/// 422 with all that is wrong.
+pub fn refuse(resource: &Resource, new: &Value, wrong: &[FieldError]) -> Result<(), Status> {
+    match wrong.is_empty() {
         true => Ok(()),
-        false => {
-            Err(Status::invalid(&resource.group_kind(), minik_meta::object::name(object), &errors))
-        }
+        false => Err(Status::invalid(&resource.group_kind(), object::name(new), wrong)),
     }
 }
 

@@ -4,7 +4,6 @@
 mod certificates;
 mod conditions;
 mod defaults;
-mod definitions;
 mod escalation;
 pub(crate) mod hooks;
 mod limits;
@@ -144,7 +143,6 @@ pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Stat
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
     unserved::warn(call);
-    definitions::warn(call, object);
     limits::check(call, object)?;
     pod_security::check(call, object)?;
     pod_security::check_namespace(call, None, object)?;
@@ -175,7 +173,6 @@ pub(crate) async fn check_update(
         pod_security::check_namespace(call, Some(old), new)?;
     }
     if part == Part::Main {
-        definitions::warn(call, new);
         escalation::check(call, Some(old), new)?;
     }
     if part == Part::Binding {

@@ -38,6 +38,7 @@ mod pipeline;
 mod protobuf;
 mod respond;
 mod route;
+mod rules;
 mod server;
 mod service;
 mod subresource;

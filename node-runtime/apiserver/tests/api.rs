@@ -24,6 +24,8 @@ mod lists;
 mod pod_security;
 #[path = "api/protobuf.rs"]
 mod protobuf;
+#[path = "api/rules.rs"]
+mod rules;
 #[path = "api/services.rs"]
 mod services;
 #[path = "api/watches.rs"]

@@ -44,9 +44,19 @@ pub(crate) fn prepare_update(new: &mut Value) {
     object::set(new, &["status", "storedVersions"], stored);
 }
 
-/// What whoever writes a definition should know.
-pub fn warnings(definition: &Value) -> Vec<String> {
-    super::rules::unevaluated(definition).into_iter().collect()
+/// The schemas of all versions with their places in the definition; one that all versions share is
+/// there once.
+pub fn schemas(definition: &Value) -> Vec<(Path, &Value)> {
+    let versions = object::list(definition, &["spec", "versions"]);
+    let mut found: Vec<(Path, &Value)> = Vec::new();
+    for (version, places) in versions.iter().zip(places::of(versions)) {
+        let at = places.schema.child("openAPIV3Schema");
+        let schema = version.pointer("/schema/openAPIV3Schema");
+        if let Some(schema) = schema.filter(|_| found.iter().all(|(known, _)| *known != at)) {
+            found.push((at, schema));
+        }
+    }
+    found
 }
 
 /// What is wrong with a definition, or with replacing `old` by it.

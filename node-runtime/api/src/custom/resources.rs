@@ -54,6 +54,7 @@ fn resource(
         source: source.clone(),
         version: index,
         shape: OnceLock::new(),
+        rules: OnceLock::new(),
         deprecation: deprecation(version, &group, &kind),
         terminating: condition(definition, "Terminating") == Some("True"),
         webhook: object::text(definition, &["spec", "conversion", "strategy"]) == "Webhook",

@@ -4,7 +4,6 @@ use serde_json::{Map, Value};
 
 use super::format::Format;
 use super::pattern::Pattern;
-use super::rules::Rule;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +70,6 @@ pub struct Node {
     pub default: Option<Box<Value>>,
     /// What values must satisfy beyond their type.
     pub checks: Option<Box<Checks>>,
-    /// CEL rules, kept for whoever evaluates them.
-    pub rules: Box<[Rule]>,
 }
 
 /// What a value must satisfy beyond its type.
@@ -151,7 +148,6 @@ impl Node {
             additional,
             default: schema.get("default").filter(|one| !one.is_null()).cloned().map(Box::new),
             checks: Checks::compile(schema),
-            rules: Rule::all(schema),
         }
     }
 

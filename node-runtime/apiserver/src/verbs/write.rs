@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::admission;
 use crate::call::Call;
 use crate::owners::{Owners, Writer};
-use crate::{convert, objects};
+use crate::{convert, objects, rules};
 
 /// Makes the wanted state of an object from its current one. Pure: it may be called again.
 pub(crate) type Change<'a> = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync + 'a>;
@@ -148,7 +148,7 @@ async fn create_named(call: &Call, owners: Owners, mut object: Value) -> Result<
     let kind = &call.kind;
     admission::named(call, &mut object);
     let lease = admission::allocate(call, None, &mut object)?;
-    strategy::validate(kind, &object)?;
+    rules::validate(call, &object, strategy::Write::Create)?;
     admission::check_create(call, &object).await?;
     let charge = admission::charge(call, &object).await?;
     if call.dry_run {
@@ -226,7 +226,7 @@ pub(crate) async fn modify(
         }
         prepare(kind, part, &mut new, &old);
         let lease = admission::allocate(call, Some(&old), &mut new)?;
-        validate(kind, part, &new, &old)?;
+        validate(call, part, &new, &old)?;
         admission::check_update(call, part, &old, &new).await?;
         object::set(&mut new, &["metadata", "resourceVersion"], entry.modified.to_string());
         apply::settle(&old, &mut new);
@@ -322,10 +322,10 @@ fn prepare(kind: &Resource, part: Part, new: &mut Value, old: &Value) {
     }
 }
 
-fn validate(kind: &Resource, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+fn validate(call: &Call, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
     match part {
-        Part::Main | Part::Scale => strategy::validate_update(kind, new, old),
-        Part::Status => strategy::validate_status_update(kind, new, old),
+        Part::Main | Part::Scale => rules::validate(call, new, strategy::Write::Update(old)),
+        Part::Status => rules::validate(call, new, strategy::Write::UpdateStatus(old)),
         // What subresources change they check themselves.
         Part::Other | Part::Binding => Ok(()),
     }

@@ -198,17 +198,31 @@ fn defaults_must_be_values_of_the_schema() {
 }
 
 #[test]
-fn rules_are_kept_and_said_not_to_be_evaluated() {
-    let rules = json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.a > 1"}, {"rule": " "}]});
+fn rules_have_expressions() {
     schema_refused(
-        rules.clone(),
+        json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.a > 1"}, {"rule": " "}]}),
         expect![
             "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[1].rule: Required value: rule is not specified"
         ],
     );
-    expect![[r#"["x-kubernetes-validations are kept but not evaluated yet: objects that break a rule of this definition are accepted"]"#]]
-        .assert_eq(&format!("{:?}", warnings(&definition(rules))));
-    assert!(warnings(&definition(json!({"type": "object"}))).is_empty());
+}
+
+#[test]
+fn schemas_and_their_places() {
+    let mut two = definition(json!({"type": "object"}));
+    let mut second = two["spec"]["versions"][0].clone();
+    second["name"] = "v2".into();
+    second["storage"] = false.into();
+    two["spec"]["versions"].as_array_mut().unwrap().push(second);
+    let places = |definition: &Value| -> Vec<String> {
+        schemas(definition).iter().map(|(at, _)| at.to_string()).collect()
+    };
+    assert_eq!(places(&two), ["spec.validation.openAPIV3Schema"]);
+    two["spec"]["versions"][1]["schema"]["openAPIV3Schema"]["description"] = "other".into();
+    assert_eq!(
+        places(&two),
+        ["spec.versions[0].schema.openAPIV3Schema", "spec.versions[1].schema.openAPIV3Schema"]
+    );
 }
 
 #[test]
