@@ -30,6 +30,8 @@ mod rules;
 mod services;
 #[path = "api/watches.rs"]
 mod watches;
+#[path = "api/webhook_matching.rs"]
+mod webhook_matching;
 #[path = "api/webhooks.rs"]
 mod webhooks;
 #[path = "api/writes.rs"]
