@@ -17,7 +17,7 @@ mod jsonpath;
 mod lists;
 mod lower;
 pub(crate) mod openapi;
-mod pattern;
+pub mod pattern;
 mod resources;
 pub mod structural;
 mod values;

@@ -38,11 +38,11 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// Compiles a pattern.
+/// Compiles a pattern; also that of an expression in CEL.
 ///
 /// # Errors
-/// Why it is none.
-pub(super) fn compile(text: &str) -> Result<Regex, String> {
+/// Why it is none: what it says is not RE2, or what it makes is too large.
+pub fn compile(text: &str) -> Result<Regex, String> {
     // No automata that are built while matching: they are fast, and tens of kilobytes each.
     let config = Config::new()
         .hybrid(false)

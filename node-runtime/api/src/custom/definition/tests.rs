@@ -208,6 +208,24 @@ fn rules_have_expressions() {
 }
 
 #[test]
+fn rules_stand_where_all_must_hold() {
+    let with = |key: &str, rule: &str| json!({"type": "object", key: [{"allOf": [{"x-kubernetes-validations": [{"rule": rule}]}]}]});
+    schema_refused(with("allOf", "true"), expect![[""]]);
+    schema_refused(
+        with("allOf", " "),
+        expect![
+            "spec.validation.openAPIV3Schema.properties[spec].allOf[0].allOf[0].x-kubernetes-validations[0].rule: Required value: rule is not specified"
+        ],
+    );
+    schema_refused(
+        with("anyOf", "true"),
+        expect![
+            "spec.validation.openAPIV3Schema.properties[spec].anyOf[0].allOf[0].x-kubernetes-validations: Forbidden: must be empty to be structural"
+        ],
+    );
+}
+
+#[test]
 fn schemas_and_their_places() {
     let mut two = definition(json!({"type": "object"}));
     let mut second = two["spec"]["versions"][0].clone();

@@ -15,12 +15,12 @@ pub(super) fn check(schema: Option<&Schema>, at: &Path, errors: &mut Vec<FieldEr
         for (index, one) in nested.into_iter().flatten().enumerate() {
             let at = at.child(key).index(index);
             if !says_int_or_string(schema, key, index, one) {
-                narrowing(one, Some(schema), &at, errors);
+                narrowing(one, Some(schema), Rules::within(key), &at, errors);
             }
         }
     }
     if let Some(not) = schema.get("not") {
-        narrowing(not, Some(schema), &at.child("not"), errors);
+        narrowing(not, Some(schema), Rules::Refused, &at.child("not"), errors);
     }
     for (name, one) in fields(schema) {
         check(one.as_object(), &at.child("properties").key(name), errors);
@@ -45,8 +45,31 @@ fn says_int_or_string(schema: &Schema, key: &str, index: usize, one: &Value) -> 
         }
 }
 
+/// Whether there may be rules in CEL: where all of them must hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    Allowed,
+    Refused,
+}
+
+impl Rules {
+    fn within(combination: &str) -> Rules {
+        if combination == "allOf" { Rules::Allowed } else { Rules::Refused }
+    }
+
+    fn and(self, inner: Rules) -> Rules {
+        if self == Rules::Allowed { inner } else { Rules::Refused }
+    }
+}
+
 /// A schema inside a combination; `structure` is the part of the structure it is about.
-fn narrowing(schema: &Value, structure: Option<&Schema>, at: &Path, errors: &mut Vec<FieldError>) {
+fn narrowing(
+    schema: &Value,
+    structure: Option<&Schema>,
+    rules: Rules,
+    at: &Path,
+    errors: &mut Vec<FieldError>,
+) {
     let Value::Object(schema) = schema else { return };
     for key in ["type", "title", "description", "x-kubernetes-map-type", "x-kubernetes-list-type"] {
         if !text(schema, key).is_empty() {
@@ -71,22 +94,22 @@ fn narrowing(schema: &Value, structure: Option<&Schema>, at: &Path, errors: &mut
             errors.push(FieldError::forbidden(&at.child(key), why));
         }
     }
-    if schema
-        .get("x-kubernetes-validations")
-        .and_then(Value::as_array)
-        .is_some_and(|r| !r.is_empty())
-    {
+    let list = schema.get("x-kubernetes-validations").and_then(Value::as_array);
+    if rules == Rules::Allowed {
+        super::rules(schema, at, errors);
+    } else if list.is_some_and(|list| !list.is_empty()) {
         let why = "must be empty to be structural";
         errors.push(FieldError::forbidden(&at.child("x-kubernetes-validations"), why));
     }
     for key in ["allOf", "anyOf", "oneOf"] {
         let nested = schema.get(key).and_then(Value::as_array);
         for (index, one) in nested.into_iter().flatten().enumerate() {
-            narrowing(one, structure, &at.child(key).index(index), errors);
+            let rules = rules.and(Rules::within(key));
+            narrowing(one, structure, rules, &at.child(key).index(index), errors);
         }
     }
     if let Some(not) = schema.get("not") {
-        narrowing(not, structure, &at.child("not"), errors);
+        narrowing(not, structure, Rules::Refused, &at.child("not"), errors);
     }
     for (name, one) in fields(schema) {
         let path = at.child("properties").key(name);
@@ -99,7 +122,7 @@ fn narrowing(schema: &Value, structure: Option<&Schema>, at: &Path, errors: &mut
             let why = format!("because it is defined in {path}");
             errors.push(FieldError::required(&structural_place(&path), why));
         }
-        narrowing(one, named, &path, errors);
+        narrowing(one, named, rules, &path, errors);
     }
     if let Some(items) = schema.get("items") {
         let named = structure.and_then(|one| one.get("items")).and_then(Value::as_object);
@@ -107,7 +130,7 @@ fn narrowing(schema: &Value, structure: Option<&Schema>, at: &Path, errors: &mut
             let why = format!("because it is defined in {}", at.child("items"));
             errors.push(FieldError::required(&structural_place(&at.child("items")), why));
         }
-        narrowing(items, named, &at.child("items"), errors);
+        narrowing(items, named, rules, &at.child("items"), errors);
     }
 }
 
