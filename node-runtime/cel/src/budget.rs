@@ -14,7 +14,7 @@ pub const COST_PER_MATCH_CONDITIONS: u64 = 2_500_000;
 /// Most steps of one evaluation: about a second.
 const WORK_MAX: u64 = 20_000_000;
 /// Most bytes that one evaluation makes.
-const MADE_MAX: u64 = 32 << 20;
+const MADE_MAX: u64 = 16 << 20;
 
 /// What is left for the expressions of one request.
 #[derive(Clone, Debug)]

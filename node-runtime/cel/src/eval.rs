@@ -15,6 +15,9 @@ use crate::value::{Map, Object, OwnedMap, Text, Value};
 /// Deepest evaluation, through composed variables.
 const DEPTH_MAX: u32 = 300;
 
+/// Deepest value of a composed variable.
+const NESTED_MAX: u32 = 100;
+
 const LIST_COST: u64 = 10;
 const MAP_COST: u64 = 30;
 const STRUCT_COST: u64 = 40;
@@ -146,6 +149,13 @@ impl<'r, 'a> Run<'r, 'a> {
             return Err(no_such_key(name));
         };
         let result = Run::new(program, self.bindings, self.meter).eval(&program.expr);
+        let result = match result {
+            // Expressions that build on each other could nest without end.
+            Ok(value) if value.is_deeper(NESTED_MAX, self.meter)? => {
+                Err(EvalError::failed(format!("value of variable {name} is nested too deeply")))
+            }
+            result => result,
+        };
         if !result.as_ref().is_err_and(EvalError::is_final) {
             self.bindings.remember(name, result.clone());
         }
@@ -215,7 +225,8 @@ impl<'r, 'a> Run<'r, 'a> {
                 (Value::Optional(None), true) => continue,
                 (_, true) => return Err(EvalError::no_such_overload()),
             };
-            let shown = format!("{:?}", key.as_str().unwrap_or_default());
+            let shown: String = key.as_str().unwrap_or_default().chars().take(100).collect();
+            self.meter.make(key.size())?;
             if !map.insert(key, value).map_err(EvalError::failed)? {
                 return Err(EvalError::failed(format!("Failed with repeated key: {shown}")));
             }

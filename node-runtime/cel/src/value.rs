@@ -16,6 +16,7 @@ use serde_json::{Map as JsonMap, Value as Json};
 use time::OffsetDateTime;
 
 use crate::authorizer::{AuthorizerValue, Decision, ResourceCheck};
+use crate::budget::{Meter, Stop};
 use crate::decl::{Decl, ObjectDecl};
 use crate::library::named::NamedFormat;
 use crate::library::net::Cidr;
@@ -302,6 +303,27 @@ impl<'a> Value<'a> {
             Value::Library(library) => Type::Opaque(library.opaque()),
             _ => Type::named(self.type_name()).unwrap_or(Type::Dyn),
         }
+    }
+
+    /// Whether lists and maps that expressions made are nested deeper in it.
+    pub(crate) fn is_deeper(&self, than: u32, meter: &mut Meter) -> Result<bool, Stop> {
+        meter.work(1)?;
+        let Some(than) = than.checked_sub(1) else { return Ok(true) };
+        let inner: Box<dyn Iterator<Item = &Value<'a>>> = match self {
+            Value::List(List::Owned(items)) => Box::new(items.iter()),
+            Value::Map(Map::Owned(map)) => Box::new(map.entries().iter().map(|(_, value)| value)),
+            Value::Object(Object::Built(_, fields)) => {
+                Box::new(fields.iter().map(|(_, value)| value))
+            }
+            Value::Optional(Some(inner)) => Box::new(std::iter::once(inner.as_ref())),
+            _ => return Ok(false),
+        };
+        for one in inner {
+            if one.is_deeper(than, meter)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Characters, bytes, items or entries; one for all else. What costs are counted in.

@@ -7,7 +7,7 @@ use regex_automata::meta::{Config, Regex};
 use regex_automata::util::syntax;
 
 /// Largest compiled pattern, in bytes.
-const SIZE_MAX: usize = 1 << 20;
+pub const SIZE_MAX: usize = 1 << 20;
 
 /// A pattern of a schema.
 pub(super) struct Pattern {

@@ -155,7 +155,8 @@ impl<'r, 'a> Run<'r, 'a> {
             };
             self.meter.make_items(entries.len() * 4)?;
             for (key, value) in entries {
-                let shown = key.as_str().map_or_else(String::new, str::to_owned);
+                let shown: String = key.as_str().unwrap_or_default().chars().take(100).collect();
+                self.meter.make(key.size())?;
                 if !made.insert(key, value).map_err(EvalError::failed)? {
                     let why = format!("insert failed: key {shown} already exists");
                     return Err(EvalError::failed(why));

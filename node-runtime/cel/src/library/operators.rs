@@ -1,9 +1,12 @@
 //! Operators.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::{Args, Handler, times};
+use crate::budget::Meter;
 use crate::error::EvalError;
 use crate::eval::Evaluated;
 use crate::value::{Key, List, Value, order};
@@ -88,7 +91,8 @@ fn add<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
         }
         (Value::List(left), Value::List(right)) => {
             args.meter.make_items(left.len() + right.len())?;
-            add_lists(left, right)
+            let (left, right) = (left.clone(), right.clone());
+            add_lists(&left, &right, args.meter)?
         }
         _ => times::add(left, right)?,
     })
@@ -99,25 +103,27 @@ fn unsigned_overflow() -> EvalError {
 }
 
 /// One after the other; a set or keyed list takes what is new and replaces what it has.
-fn add_lists<'a>(left: &List<'a>, right: &List<'a>) -> Value<'a> {
+fn add_lists<'a>(left: &List<'a>, right: &List<'a>, meter: &mut Meter) -> Evaluated<'a> {
     let keyed = left.kind().is_some_and(|kind| *kind != crate::decl::ListKind::Atomic);
     let mut items: Vec<Value<'a>> = left.iter().collect();
     if !keyed {
         items.extend(right.iter());
-        return Value::list(items);
+        return Ok(Value::list(items));
     }
-    let mut places: std::collections::HashMap<String, usize> =
-        items.iter().enumerate().map(|(at, item)| (left.identity(item), at)).collect();
+    let mut places = HashMap::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        places.insert(left.identity(item, meter)?, at);
+    }
     for item in right.iter() {
-        match places.entry(left.identity(&item)) {
-            std::collections::hash_map::Entry::Occupied(place) => items[*place.get()] = item,
-            std::collections::hash_map::Entry::Vacant(place) => {
+        match places.entry(left.identity(&item, meter)?) {
+            Entry::Occupied(place) => items[*place.get()] = item,
+            Entry::Vacant(place) => {
                 place.insert(items.len());
                 items.push(item);
             }
         }
     }
-    Value::list(items)
+    Ok(Value::list(items))
 }
 
 fn subtract<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
@@ -200,6 +206,7 @@ fn index<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     let [container, key] = args.values.as_slice() else {
         return Err(EvalError::no_such_overload());
     };
+    args.meter.work(key.size() / 16)?;
     if matches!(container, Value::Optional(_)) {
         return look_up_optional(container, key);
     }
@@ -227,6 +234,7 @@ fn optional_index<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     let [container, key] = args.values.as_slice() else {
         return Err(EvalError::no_such_overload());
     };
+    args.meter.work(key.size() / 16)?;
     look_up_optional(container, key)
 }
 
@@ -249,7 +257,10 @@ fn contains<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
             }
             Ok(Value::Bool(false))
         }
-        [key, Value::Map(map)] => Ok(Value::Bool(map.get(key).is_some())),
+        [key, Value::Map(map)] => {
+            args.meter.work(key.size() / 16)?;
+            Ok(Value::Bool(map.get(key).is_some()))
+        }
         _ => Err(EvalError::no_such_overload()),
     }
 }

@@ -1,6 +1,6 @@
 //! Patterns: those of schemas, and what it takes to look for them.
 
-pub(crate) use minik_api::custom::pattern::compile;
+pub(crate) use minik_api::custom::pattern::{SIZE_MAX, compile};
 use regex_automata::meta::Regex;
 
 /// Steps that going through a text takes, about: each character may meet every state.

@@ -79,9 +79,12 @@ fn with_pattern<'a, T>(
         Some(regex) => regex,
         None => {
             args.meter.work(wanted.as_str().len() as u64 * 64)?;
-            made = pattern::compile(wanted.as_str())
+            let compiled = pattern::compile(wanted.as_str());
+            // One that is refused may have grown up to the limit before.
+            let size = compiled.as_ref().map_or(pattern::SIZE_MAX, |regex| regex.memory_usage());
+            args.meter.work(size as u64 / 8)?;
+            made = compiled
                 .map_err(|error| EvalError::failed(format!("error parsing regexp: {error}")))?;
-            args.meter.work(made.memory_usage() as u64 / 8)?;
             &made
         }
     };
@@ -111,11 +114,11 @@ fn find_all<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
     with_pattern(args, |regex, text, args| {
         let mut found = Vec::new();
         for one in regex.find_iter(text).take(most) {
+            // The next search may look at all that is left.
+            args.meter.work((text.len() - one.start()) as u64 / 8)?;
             let one = &text[one.range()];
             args.meter.make_items(1)?;
             args.meter.make(one.len() as u64)?;
-            // Each search may look at all that is left.
-            args.meter.work(16)?;
             found.push(Value::text(one));
         }
         Ok(Value::list(found))
@@ -187,6 +190,7 @@ fn replace<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
         false => text.matches(from).count(),
     };
     let grown = (count.min(most) as u64).saturating_mul(to.len() as u64);
+    args.meter.charge((grown as f64 * super::prices::PER_CHARACTER) as u64)?;
     args.meter.make(grown.saturating_add(text.len() as u64))?;
     Ok(Value::text(text.replacen(from, to, most)))
 }
@@ -200,7 +204,7 @@ fn split<'a>(args: &mut Args<'_, 'a>) -> Evaluated<'a> {
         _ => return Err(EvalError::no_such_overload()),
     };
     args.meter.work(text.len() as u64)?;
-    if most == 0 {
+    if most == 0 || (text.is_empty() && separator.is_empty()) {
         return Ok(Value::list(Vec::new()));
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);

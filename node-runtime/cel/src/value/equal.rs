@@ -74,11 +74,13 @@ impl<'a> List<'a> {
     }
 
     fn equals_in_any_order(&self, other: &List<'a>, meter: &mut Meter) -> Result<bool, Stop> {
-        meter.work(self.len() as u64)?;
-        let own: HashMap<String, Value<'a>> =
-            self.iter().map(|item| (self.identity(&item), item)).collect();
+        let mut own: HashMap<String, Value<'a>> = HashMap::with_capacity(self.len());
+        for item in self.iter() {
+            own.insert(self.identity(&item, meter)?, item);
+        }
         for item in other.iter() {
-            let Some(same) = own.get(&self.identity(&item)) else { return Ok(false) };
+            let identity = self.identity(&item, meter)?;
+            let Some(same) = own.get(&identity) else { return Ok(false) };
             if !same.equals(&item, meter)? {
                 return Ok(false);
             }
@@ -88,7 +90,13 @@ impl<'a> List<'a> {
 
     /// A text that items share if they stand for the same: the item of a set, the keys of a keyed
     /// list's item.
-    pub(crate) fn identity(&self, item: &Value<'a>) -> String {
+    pub(crate) fn identity(&self, item: &Value<'a>, meter: &mut Meter) -> Result<String, Stop> {
+        let identity = self.bare_identity(item);
+        meter.work(identity.len() as u64 + 1)?;
+        Ok(identity)
+    }
+
+    fn bare_identity(&self, item: &Value<'a>) -> String {
         let scalar = |value: &Value<'a>| match Key::of(value) {
             Some(key) => format!("{key:?}"),
             None => format!("{:?}", value.to_json()),
@@ -117,6 +125,7 @@ impl<'a> Map<'a> {
             return Ok(false);
         }
         for (key, value) in self.entries() {
+            meter.work(1 + key.size() / 16)?;
             match other.get(&key) {
                 Some(same) if value.equals(&same, meter)? => {}
                 _ => return Ok(false),

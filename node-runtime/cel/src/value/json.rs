@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{List, Map, Object, Text, Value, go_duration, go_float};
-use crate::decl::{Decl, DeclKind};
+use crate::decl::{Decl, DeclKind, REQUEST_MAX};
 use crate::library::time::{self, format_timestamp};
 
 static ANY: LazyLock<Arc<Decl>> = LazyLock::new(Decl::json);
@@ -63,7 +63,21 @@ impl<'a> Value<'a> {
 
     /// JSON of the value: what mutations write. Types that JSON does not have become text; those
     /// that libraries make, and types themselves, cannot.
+    ///
+    /// # Errors
+    /// What of it cannot be written, or that it is larger than any request.
     pub fn to_json(&self) -> Result<Json, String> {
+        let mut left = REQUEST_MAX;
+        self.write_json(&mut left)
+    }
+
+    /// `left` counts down: lists may hold the same list many times, and become huge when written.
+    fn write_json(&self, left: &mut u64) -> Result<Json, String> {
+        let size = match self {
+            Value::String(_) | Value::Bytes(_) => self.size() + 2,
+            _ => 2,
+        };
+        spend(size, left)?;
         Ok(match self {
             Value::Null | Value::Optional(None) => Json::Null,
             Value::Bool(truth) => Json::Bool(*truth),
@@ -77,12 +91,18 @@ impl<'a> Value<'a> {
             Value::Bytes(bytes) => BASE64_STANDARD.encode(bytes).into(),
             Value::Timestamp(at) => format_timestamp(*at).into(),
             Value::Duration(nanos) => go_duration(*nanos).into(),
-            Value::Optional(Some(value)) => value.to_json()?,
-            Value::List(List::Json(items, _)) => Json::Array(items.to_vec()),
-            Value::Map(Map::Json(entries, _)) => Json::Object((*entries).clone()),
-            Value::Object(Object::Json(fields, _)) => Json::Object((*fields).clone()),
+            Value::Optional(Some(value)) => value.write_json(left)?,
+            // As it was written, with fields that expressions do not see.
+            Value::List(List::Json(items, _)) => {
+                items.iter().try_for_each(|item| weigh(item, left))?;
+                Json::Array(items.to_vec())
+            }
+            Value::Map(Map::Json(fields, _)) | Value::Object(Object::Json(fields, _)) => {
+                fields.values().try_for_each(|value| weigh(value, left))?;
+                Json::Object((*fields).clone())
+            }
             Value::List(list) => {
-                list.iter().map(|item| item.to_json()).collect::<Result<_, _>>()?
+                list.iter().map(|item| item.write_json(left)).collect::<Result<_, _>>()?
             }
             Value::Map(map) => {
                 let mut object = JsonMap::new();
@@ -90,7 +110,7 @@ impl<'a> Value<'a> {
                     let Value::String(key) = &key else {
                         return Err(format!("a key is {}, not string", key.type_name()));
                     };
-                    object.insert(key.as_str().to_owned(), value.to_json()?);
+                    object.insert(key.as_str().to_owned(), value.write_json(left)?);
                 }
                 Json::Object(object)
             }
@@ -98,7 +118,7 @@ impl<'a> Value<'a> {
                 let mut object = JsonMap::new();
                 for (name, value) in fields.iter() {
                     let name = crate::decl::unescape(name).unwrap_or_else(|| name.to_string());
-                    object.insert(name, value.to_json()?);
+                    object.insert(name, value.write_json(left)?);
                 }
                 Json::Object(object)
             }
@@ -106,6 +126,24 @@ impl<'a> Value<'a> {
                 return Err(format!("{} cannot be written as JSON", self.type_name()));
             }
         })
+    }
+}
+
+fn spend(size: u64, left: &mut u64) -> Result<(), String> {
+    *left = left.checked_sub(size).ok_or("value is too large to be written as JSON")?;
+    Ok(())
+}
+
+/// Counts what copying JSON makes.
+fn weigh(json: &Json, left: &mut u64) -> Result<(), String> {
+    spend(2 + json.as_str().map_or(0, str::len) as u64, left)?;
+    match json {
+        Json::Array(items) => items.iter().try_for_each(|item| weigh(item, left)),
+        Json::Object(fields) => fields.iter().try_for_each(|(name, value)| {
+            spend(name.len() as u64, left)?;
+            weigh(value, left)
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -255,6 +255,46 @@ fn expressions_that_use_others() {
 }
 
 #[test]
+fn values_do_not_nest_without_end() {
+    let mut environment = Environment::new();
+    let mut programs = Vec::new();
+    for index in 0..40 {
+        let text = match index {
+            0 => "[1]".to_owned(),
+            _ => format!("[[[[[[[[[[dyn(variables.v{})]]]]]]]]]]", index - 1),
+        };
+        let program = Program::compile(&environment, &text).expect("fine");
+        environment = environment.with_composed(&format!("v{index}"), program.ty().clone());
+        programs.push(program);
+    }
+    let mut bindings = Bindings::new();
+    for (index, program) in programs.iter().enumerate() {
+        bindings = bindings.with_composed(&format!("v{index}"), program);
+    }
+    let run = |name: &str| {
+        let program = Program::compile(&environment, &format!("size(variables.{name})"));
+        let result = program.expect("fine").evaluate(&bindings, &mut Budget::per_request());
+        result.map_err(|error| error.to_string()).and_then(|value| value.to_json())
+    };
+    for index in 0..40 {
+        let found = run(&format!("v{index}"));
+        let fine = found == Ok(json!(1));
+        assert_eq!(fine, index < 10, "{index}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_huge_is_not_written() {
+    let nested = "cel.bind(x, [x, x, x, x], ".repeat(30);
+    let text = format!("cel.bind(x, [1], {nested}x{})", ")".repeat(30));
+    let copies = "cel.bind(x, lists.range(20000).map(i, object), [x, x, x, x, x, x])";
+    for text in [text.as_str(), copies] {
+        let (found, _) = evaluate(text);
+        assert!(found == "value is too large to be written as JSON", "{text}");
+    }
+}
+
+#[test]
 fn a_budget_is_for_all() {
     let program =
         Program::compile(&environment(), "lists.range(1000).all(x, x >= 0)").expect("fine");
