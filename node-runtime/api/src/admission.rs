@@ -1,6 +1,7 @@
 //! Who is asked about a request before it is served: which webhooks match it, what they are sent,
 //! and what their answers mean. Nothing here talks to anybody.
 
+mod constraints;
 mod hook;
 pub mod review;
 mod rules;
@@ -8,6 +9,7 @@ mod rules;
 use minik_meta::{GroupVersionKind, GroupVersionResource};
 use serde_json::Value;
 
+pub use constraints::Constraints;
 pub use hook::{Hook, SideEffects};
 pub use rules::{MatchPolicy, Matched, Rule, matched};
 

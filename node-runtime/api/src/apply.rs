@@ -294,6 +294,57 @@ pub fn settle(old: &Value, new: &mut Value) {
     }
 }
 
+/// Merges a configuration into an object without a word about owners: what a mutating policy does.
+///
+/// # Errors
+/// In upstream's words: what does not fit the schema, or replaces what is owned as a whole, which
+/// would lose what the configuration does not repeat.
+pub fn overlay(resource: &Resource, live: &Value, config: &Value) -> Result<Value, String> {
+    check::check(&resource.schema, config)
+        .map_err(|why| format!("failed to convert patch object to typed object: {why}"))?;
+    let shape = shape::Shape::root(&resource.schema);
+    let mut wholes = Vec::new();
+    atomics(shape, config, &mut Vec::new(), &mut wholes);
+    if !wholes.is_empty() {
+        let wholes = wholes.join(", ");
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {wholes}"
+        ));
+    }
+    Ok(merge::merge(shape, live, config))
+}
+
+/// The places of lists and maps that are owned as a whole.
+fn atomics(
+    shape: shape::Shape<'_>,
+    value: &Value,
+    path: &mut Vec<element::PathElement>,
+    found: &mut Vec<String>,
+) {
+    let shape = shape.concrete(Some(value));
+    if matches!(shape, shape::Shape::Atomic) && (value.is_array() || value.is_object()) {
+        found.push(set::path_text(path));
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                path.push(element::PathElement::Field(key.as_str().into()));
+                atomics(shape.child(key), value, path, found);
+                path.pop();
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                path.push(element::PathElement::Index(index as _));
+                atomics(shape.item(), value, path, found);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Whether `metadata.managedFields` can be read.
 ///
 /// # Errors

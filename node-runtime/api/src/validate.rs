@@ -4,6 +4,7 @@
 //! and a file of rules per family of kinds.
 
 mod admission;
+mod aggregation;
 mod at;
 mod cluster;
 mod generic;
@@ -50,7 +51,7 @@ pub(crate) fn status_update(resource: &Resource, new: &Value, old: &Value) -> Ve
     metadata::update(new, old, &mut errors);
     custom(resource, new, Some(old), &mut errors);
     if resource.is("apiregistration.k8s.io", "APIService") {
-        admission::api_service_status(&At::root(new), &mut errors);
+        aggregation::api_service_status(&At::root(new), &mut errors);
     }
     errors.into_vec()
 }
@@ -97,7 +98,17 @@ fn spec(resource: &Resource, new: &Value, old: Option<&Value>, errors: &mut Erro
             "admissionregistration.k8s.io",
             "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
         ) => admission::configuration(&object, old.map(At::root).as_ref(), errors),
-        ("apiregistration.k8s.io", "APIService") => admission::api_service(&object, errors),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            admission::validating_policy(&object, errors);
+        }
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => {
+            admission::mutating_policy(&object, errors);
+        }
+        ("admissionregistration.k8s.io", kind) => {
+            let validates = kind == "ValidatingAdmissionPolicyBinding";
+            admission::binding(&object, validates, errors);
+        }
+        ("apiregistration.k8s.io", "APIService") => aggregation::api_service(&object, errors),
         (group, kind) => cluster::validate(group, kind, &object, errors),
     }
     generic::check(resource, new, errors);

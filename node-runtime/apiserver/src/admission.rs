@@ -2,14 +2,16 @@
 //! plug-in; this file is their order.
 
 mod certificates;
-mod conditions;
 mod defaults;
 mod escalation;
+mod expressions;
 pub(crate) mod hooks;
 mod limits;
+mod mutate;
 mod namespace;
 mod node;
 mod pod_security;
+pub(crate) mod policies;
 mod priority;
 mod question;
 mod quota;
@@ -27,20 +29,17 @@ use crate::alloc::Lease;
 use crate::call::Call;
 use crate::verbs::delete;
 use crate::verbs::write::Part;
+use mutate::{Again, Changing};
 use question::Question;
 
 /// Changes a new object, and refuses what cannot become good. The name may still be missing.
 pub(crate) async fn mutate_create(call: &Call, object: &mut Value) -> Result<(), Status> {
     namespace::must_be_open(call, object)?;
     plug_in_create(call, object)?;
-    let question = || Question::new(call, Operation::Create, object::name(object));
-    if let Some((question, hooks)) = mutating(call, question) {
-        let again = |object: &mut Value| plug_in_create(call, object);
-        let mut wanted = Some(object.take());
-        webhooks::mutate(&question, &hooks, &mut wanted, None, &again).await?;
-        *object = wanted.unwrap_or_default();
-    }
-    Ok(())
+    let name = object::name(object).to_owned();
+    let question = || Question::new(call, Operation::Create, &name);
+    let again = |object: &mut Value| plug_in_create(call, object);
+    change_whole(call, question, object, None, &again).await.map(|_| ())
 }
 
 /// What depends on the name of a new object.
@@ -48,24 +47,51 @@ pub(crate) fn named(call: &Call, object: &mut Value) {
     namespace::label(call, object);
 }
 
-/// The webhooks that may change what a request is about, if there are any.
-fn mutating<'c>(
+/// Lets others change what a request is about, if there are any.
+async fn change<'c>(
     call: &'c Call,
     question: impl FnOnce() -> Question<'c>,
-) -> Option<(Question<'c>, hooks::HookList)> {
-    let hooks = call.core.hooks.now().mutating()?;
+    object: &mut Option<Value>,
+    old: Option<&Value>,
+    again: Again<'_>,
+) -> Result<bool, Status> {
+    let changing = Changing {
+        policies: call.core.policies.now().mutating(),
+        hooks: call.core.hooks.now().mutating(),
+    };
+    if changing.is_nobody() {
+        return Ok(false);
+    }
     let question = question();
-    (!question.attributes.is_exempt()).then_some((question, hooks))
+    if question.attributes.is_exempt() {
+        return Ok(false);
+    }
+    mutate::mutate(&question, changing, object, old, again).await?;
+    Ok(true)
 }
 
-/// The webhooks that judge, if there are any.
-fn validating<'c>(
+/// Lets others judge what a request is about, if there are any.
+async fn judge<'c>(
     call: &'c Call,
     question: impl FnOnce() -> Question<'c>,
-) -> Option<(Question<'c>, hooks::HookList)> {
-    let hooks = call.core.hooks.now().validating()?;
+    objects: Objects<'_>,
+) -> Result<(), Status> {
+    let policies = call.core.policies.now().validating();
+    let hooks = call.core.hooks.now().validating();
+    if policies.is_none() && hooks.is_none() {
+        return Ok(());
+    }
     let question = question();
-    (!question.attributes.is_exempt()).then_some((question, hooks))
+    if question.attributes.is_exempt() {
+        return Ok(());
+    }
+    if let Some(policies) = policies {
+        policies::validating::validate(&question, &policies, objects).await?;
+    }
+    if let Some(hooks) = hooks {
+        webhooks::validate(&question, &hooks, objects).await?;
+    }
+    Ok(())
 }
 
 /// The plug-ins for new objects; they may be asked again after a webhook changed something.
@@ -121,14 +147,24 @@ async fn mutate_state(
     call: &Call,
     old: &Value,
     new: &mut Value,
-    again: webhooks::Again<'_>,
+    again: Again<'_>,
 ) -> Result<bool, Status> {
     let question = || Question::new(call, Operation::Update, &call.target.name);
-    let Some((question, hooks)) = mutating(call, question) else { return Ok(false) };
-    let mut wanted = Some(new.take());
-    webhooks::mutate(&question, &hooks, &mut wanted, Some(old), again).await?;
-    *new = wanted.unwrap_or_default();
-    Ok(true)
+    change_whole(call, question, new, Some(old), again).await
+}
+
+/// The same for an object that is there.
+async fn change_whole<'c>(
+    call: &'c Call,
+    question: impl FnOnce() -> Question<'c>,
+    object: &mut Value,
+    old: Option<&Value>,
+    again: Again<'_>,
+) -> Result<bool, Status> {
+    let mut wanted = Some(object.take());
+    let result = change(call, question, &mut wanted, old, again).await;
+    *object = wanted.unwrap_or_default();
+    result
 }
 
 fn plug_in_update(call: &Call, old: &Value, new: &mut Value) {
@@ -148,13 +184,7 @@ pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Stat
     pod_security::check_namespace(call, None, object)?;
     escalation::check(call, None, object)?;
     let question = || Question::new(call, Operation::Create, object::name(object));
-    match validating(call, question) {
-        Some((question, hooks)) => {
-            let objects = Objects { new: Some(object), old: None };
-            webhooks::validate(&question, &hooks, objects).await
-        }
-        None => Ok(()),
-    }
+    judge(call, question, Objects { new: Some(object), old: None }).await
 }
 
 /// Refuses the new, valid state of an object.
@@ -179,15 +209,12 @@ pub(crate) async fn check_update(
         return Ok(());
     }
     let question = || Question::new(call, Operation::Update, &call.target.name);
-    let Some((question, hooks)) = validating(call, question) else { return Ok(()) };
     if part == Part::Scale {
         let kind = &call.kind;
         let (old, new) = (scale::read(kind, old)?, scale::read(kind, new)?);
-        let objects = Objects { new: Some(&new), old: Some(&old) };
-        return webhooks::validate(&question, &hooks, objects).await;
+        return judge(call, question, Objects { new: Some(&new), old: Some(&old) }).await;
     }
-    let objects = Objects { new: Some(new), old: Some(old) };
-    webhooks::validate(&question, &hooks, objects).await
+    judge(call, question, Objects { new: Some(new), old: Some(old) }).await
 }
 
 /// Refuses to delete an object.
@@ -207,15 +234,8 @@ pub(crate) async fn ask_delete(
         let question = Question::new(call, Operation::Delete, name);
         question.with_options(options.to_value(), options.dry_run)
     };
-    if let Some((question, hooks)) = mutating(call, question) {
-        let again = |_: &mut Value| Ok(());
-        webhooks::mutate(&question, &hooks, &mut None, Some(object), &again).await?;
-    }
-    if let Some((question, hooks)) = validating(call, question) {
-        let objects = Objects { new: None, old: Some(object) };
-        webhooks::validate(&question, &hooks, objects).await?;
-    }
-    Ok(())
+    change(call, question, &mut None, Some(object), &|_| Ok(())).await?;
+    judge(call, question, Objects { new: None, old: Some(object) }).await
 }
 
 /// Asks whether something may be created that is not stored: a review, a binding, an eviction.
@@ -236,16 +256,8 @@ async fn ask_whole(
     body: &mut Value,
 ) -> Result<(), Status> {
     let question = || Question::new(call, operation, name);
-    if let Some((question, hooks)) = mutating(call, question) {
-        let mut wanted = Some(body.take());
-        webhooks::mutate(&question, &hooks, &mut wanted, None, &|_| Ok(())).await?;
-        *body = wanted.unwrap_or_default();
-    }
-    if let Some((question, hooks)) = validating(call, question) {
-        let objects = Objects { new: Some(body), old: None };
-        webhooks::validate(&question, &hooks, objects).await?;
-    }
-    Ok(())
+    change_whole(call, question, body, None, &|_| Ok(())).await?;
+    judge(call, question, Objects { new: Some(body), old: None }).await
 }
 
 /// Counts a new object against the quotas of its namespace; the result must be held until the

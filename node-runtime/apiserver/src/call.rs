@@ -95,6 +95,18 @@ impl Call {
         self.annotations.lock().expect("no holder panics").insert(key, value);
     }
 
+    /// Notes one more value for the audit log, if it is not there yet.
+    pub(crate) fn annotate_more(&self, key: String, value: &str) {
+        let mut annotations = self.annotations.lock().expect("no holder panics");
+        let noted = annotations.entry(key).or_default();
+        if noted.is_empty() {
+            noted.push_str(value);
+        } else if !noted.split(", ").any(|one| one == value) {
+            noted.push_str(", ");
+            noted.push_str(value);
+        }
+    }
+
     /// What was noted for the audit log so far.
     pub(crate) fn take_annotations(&self) -> BTreeMap<String, String> {
         std::mem::take(&mut self.annotations.lock().expect("no holder panics"))

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::hooks::Hooks;
+use crate::admission::policies::registry::Policies;
 use crate::aggregation::Aggregation;
 use crate::alloc::Allocator;
 use crate::authn::token::Tokens;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) aggregation: Aggregation,
     /// Whom to ask before something is served.
     pub(crate) hooks: Live<Hooks>,
+    pub(crate) policies: Live<Policies>,
     draining: CancellationToken,
 }
 
@@ -70,6 +72,7 @@ impl Core {
             authorities: Authorities::of(secrets),
             aggregation: Aggregation::new(&store, secrets)?,
             hooks: Live::new(&store)?,
+            policies: Live::new(&store)?,
             draining: CancellationToken::new(),
             config,
             store,

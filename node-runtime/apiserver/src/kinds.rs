@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use minik_api::kinds::Group;
 use minik_api::{KindTable, Resource};
-use minik_meta::Status;
+use minik_meta::{GroupVersionKind, Status};
 use minik_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,12 @@ impl Kinds {
     pub(crate) fn body(&self, group: &str, version: &str, kind: &str) -> Option<Kind> {
         let body = self.table.body(group, version, kind);
         body.or_else(|| self.table.by_kind(group, version, kind)).cloned()
+    }
+
+    /// The resource whose objects are of this kind.
+    pub(crate) fn by_kind(&self, kind: &GroupVersionKind) -> Option<Kind> {
+        let built_in = self.table.by_kind(&kind.group, &kind.version, &kind.kind).cloned();
+        built_in.or_else(|| self.customs().into_iter().find(|one| one.gvk() == *kind))
     }
 
     /// Cancelled when `kind` is gone or has another shape: what follows its objects ends then.

@@ -1,5 +1,5 @@
-//! Validation with rules in CEL: those of custom resources, evaluated when objects are written, and
-//! those of definitions, checked when they are.
+//! Validation with rules in CEL: those of custom resources, evaluated when objects are written;
+//! those of definitions and admission policies, checked when they are.
 
 use minik_api::custom::{Custom, definition};
 use minik_api::strategy::{self, Write};
@@ -9,6 +9,7 @@ use minik_meta::field::FieldErrorKind;
 use minik_meta::{FieldError, Path, Status};
 use serde_json::Value;
 
+use crate::admission::policies;
 use crate::call::Call;
 
 /// Whether a prepared new state may be written: the rules of its kind, then those in CEL.
@@ -25,6 +26,9 @@ pub(crate) fn validate(call: &Call, new: &Value, write: Write<'_>) -> Result<(),
     let defines = kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
     if defines && wrong.is_empty() && !matches!(write, Write::UpdateStatus(_)) {
         wrong = of_definition(new, old);
+    }
+    if !matches!(write, Write::UpdateStatus(_)) {
+        wrong.extend(policies::check::check(kind, new, old));
     }
     strategy::refuse(kind, new, &wrong)
 }

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::policies::type_check;
 use crate::authz::aggregate;
 use crate::body::{Body, BodyError};
 use crate::core::Core;
@@ -49,6 +50,7 @@ impl ApiServer {
         chores.spawn(expiry::run(store.clone(), expiry::EVENT_LIFE, stop.clone()));
         chores.spawn(bootstrap::keep(Arc::clone(&self.core), stop.clone()));
         chores.spawn(definitions::lifecycle::run(Arc::clone(&self.core), stop.clone()));
+        chores.spawn(type_check::run(Arc::clone(&self.core), stop.clone()));
         chores.spawn(aggregation::run(Arc::clone(&self.core), stop.clone()));
         if let Some(kind) = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles")
         {

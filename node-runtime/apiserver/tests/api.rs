@@ -22,6 +22,8 @@ mod kubelet;
 mod lists;
 #[path = "api/pod_security.rs"]
 mod pod_security;
+#[path = "api/policies.rs"]
+mod policies;
 #[path = "api/protobuf.rs"]
 mod protobuf;
 #[path = "api/rules.rs"]

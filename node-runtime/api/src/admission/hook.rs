@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use minik_meta::object::Object;
-use minik_meta::{LabelSelector, Status, object};
+use minik_meta::{Status, object};
 use serde_json::Value;
 
-use super::rules::{MatchPolicy, Matched, Rule, matched};
-use super::{Attributes, Equivalent, Objects, Operation};
+use super::constraints::Constraints;
+use super::rules::Matched;
+use super::{Attributes, Equivalent, Objects};
 
 /// How long a webhook may take if its configuration does not say, in seconds.
 const TIMEOUT_DEFAULT_S: u64 = 10;
@@ -38,10 +39,7 @@ pub struct Hook {
     pub client: Value,
     /// Expressions that must all be true for it to be asked: name and text.
     pub conditions: Vec<(String, String)>,
-    rules: Vec<Rule>,
-    match_policy: MatchPolicy,
-    namespaces: Result<LabelSelector, String>,
-    objects: Result<LabelSelector, String>,
+    constraints: Constraints,
 }
 
 /// What asking a webhook does besides answering.
@@ -57,13 +55,6 @@ impl Hook {
     /// Reads one of the `webhooks` of a configuration.
     pub fn parse(configuration: &str, webhook: &Value, mutating: bool) -> Hook {
         let text = |key: &str| object::text(webhook, &[key]);
-        let selector = |key: &str| {
-            let given = object::at(webhook, &[key]);
-            let all = || Ok(LabelSelector::everything());
-            given
-                .map_or_else(all, |one| LabelSelector::from_object(Some(one)))
-                .map_err(|error| error.to_string())
-        };
         let seconds = object::integer(webhook, &["timeoutSeconds"]);
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
         let spoken = object::list(webhook, &["admissionReviewVersions"]).iter();
@@ -87,10 +78,7 @@ impl Hook {
                 .find_map(|one| REVIEW_VERSIONS.iter().copied().find(|known| *known == one)),
             client: webhook["clientConfig"].clone(),
             conditions: conditions.collect(),
-            rules: object::list(webhook, &["rules"]).iter().map(Rule::parse).collect(),
-            match_policy: MatchPolicy::parse(text("matchPolicy")),
-            namespaces: selector("namespaceSelector"),
-            objects: selector("objectSelector"),
+            constraints: Constraints::of_webhook(webhook),
         }
     }
 
@@ -104,55 +92,8 @@ impl Hook {
         request: &Attributes,
         objects: Objects<'_>,
         namespace: impl FnOnce() -> Result<Option<Object>, Status>,
-        equivalents: impl FnOnce() -> Vec<Equivalent>,
+        equivalents: impl Fn() -> Vec<Equivalent>,
     ) -> Result<Option<Matched>, Status> {
-        // Labels are looked up only for those whom the request concerns at all, but before that
-        // one is refused for a namespace that is missing, its rules have to match.
-        let Some(found) = matched(&self.rules, self.match_policy, request, equivalents)? else {
-            return Ok(None);
-        };
-        let selected = selects_namespace(&self.namespaces, request, objects, namespace)?
-            && selects_object(&self.objects, objects)?;
-        Ok(selected.then_some(found))
+        self.constraints.matches(request, objects, namespace, equivalents)
     }
-}
-
-/// Whether a selector of namespaces selects that of the request: cluster-scoped objects always,
-/// namespaces by their own labels.
-fn selects_namespace(
-    selector: &Result<LabelSelector, String>,
-    request: &Attributes,
-    objects: Objects<'_>,
-    namespace: impl FnOnce() -> Result<Option<Object>, Status>,
-) -> Result<bool, Status> {
-    let of_namespaces = request.resource.resource == "namespaces";
-    if request.namespace.is_empty() && !of_namespaces {
-        return Ok(true);
-    }
-    let selector = selector.as_ref().map_err(Status::internal)?;
-    if selector.is_empty() {
-        return Ok(true);
-    }
-    let itself = of_namespaces
-        && request.subresource.is_empty()
-        && matches!(request.operation, Operation::Create | Operation::Update);
-    if itself {
-        return Ok(selector.matches(objects.new.and_then(object::labels)));
-    }
-    Ok(selector.matches(namespace()?.as_ref()))
-}
-
-/// Whether a selector of objects selects the old or the new state.
-fn selects_object(
-    selector: &Result<LabelSelector, String>,
-    objects: Objects<'_>,
-) -> Result<bool, Status> {
-    let selector = selector.as_ref().map_err(Status::internal)?;
-    // Options of a connection have no metadata, hence no labels that could be selected.
-    let has = |state: Option<&Value>| {
-        state.is_some_and(|state| {
-            state.get("metadata").is_some() && selector.matches(object::labels(state))
-        })
-    };
-    Ok(selector.is_empty() || has(objects.new) || has(objects.old))
 }

@@ -68,6 +68,16 @@ fn resource(resource: &GroupVersionResource) -> Value {
     json!({"group": group, "version": version, "resource": resource})
 }
 
+/// The request as expressions see it: without the objects, which they are given apart.
+pub fn seen(request: &Attributes, asked: &Asked<'_>) -> Value {
+    let mut review = self::request(request, asked);
+    let mut seen = review["request"].take();
+    for key in ["uid", "object", "oldObject"] {
+        object::remove(&mut seen, &[key]);
+    }
+    seen
+}
+
 /// What a webhook said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {

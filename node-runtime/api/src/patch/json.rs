@@ -28,9 +28,34 @@ pub fn apply(target: &mut Value, patch: &Value) -> Result<(), Status> {
             ),
         ));
     }
+    run(target, operations).map_err(|mistake| cannot_apply(mistake.to_string()))
+}
+
+/// Why an operation cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    /// A `test` did not find what it looked for.
+    #[error("{0}")]
+    Test(String),
+    /// It does not fit the object, or is none.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Does operations on `target`, all or none.
+///
+/// # Errors
+/// Why the first that cannot be done cannot.
+pub fn run(target: &mut Value, operations: &[Value]) -> Result<(), Mistake> {
+    if operations.len() > OPERATIONS_MAX {
+        return Err(Mistake::Other(format!("more than {OPERATIONS_MAX} operations")));
+    }
     let mut patched = target.clone();
     for operation in operations {
-        step(&mut patched, operation).map_err(cannot_apply)?;
+        step(&mut patched, operation).map_err(|why| match operation["op"] == "test" {
+            true => Mistake::Test(why),
+            false => Mistake::Other(why),
+        })?;
     }
     *target = patched;
     Ok(())

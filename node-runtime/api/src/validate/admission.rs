@@ -1,10 +1,14 @@
-//! Rules of webhook configurations and API services.
+//! Rules of webhook configurations, and what admission policies share with them.
+
+mod policies;
 
 use minik_meta::{FieldError, names};
 
 use super::at::{At, Errors};
 use super::labels;
 use crate::custom::definition;
+
+pub(super) use policies::{binding, mutating_policy, validating_policy};
 
 const REVIEW_VERSIONS: &[&str] = &["v1", "v1beta1"];
 const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
@@ -51,7 +55,7 @@ struct Strict {
 fn webhook(at: &At<'_>, strict: &Strict, errors: &mut Errors) {
     full_name(&at.get("name"), errors);
     for rule in at.get("rules").items() {
-        operations(&rule.get("operations"), errors);
+        operations(&rule.get("operations"), OPERATIONS, errors);
         self::rule(&rule, errors);
     }
     errors.one_of(&at.get("failurePolicy"), &["Fail", "Ignore"]);
@@ -92,12 +96,12 @@ fn full_name(at: &At<'_>, errors: &mut Errors) {
     }
 }
 
-fn operations(at: &At<'_>, errors: &mut Errors) {
+fn operations(at: &At<'_>, allowed: &[&str], errors: &mut Errors) {
     errors.require(at);
     only_all(at, "operations", errors);
     for one in at.items() {
-        if !OPERATIONS.contains(&one.text()) {
-            let error = FieldError::not_supported(&one.path, one.value.clone(), OPERATIONS);
+        if !allowed.contains(&one.text()) {
+            let error = FieldError::not_supported(&one.path, one.value.clone(), allowed);
             errors.push(error);
         }
     }
@@ -201,71 +205,5 @@ fn review_versions(at: &At<'_>, known: bool, errors: &mut Errors) {
     if known && !has_known_version(at) {
         let why = format!("must include at least one of {}", REVIEW_VERSIONS.join(", "));
         errors.invalid(at, &why);
-    }
-}
-
-/// An `APIService`.
-pub(super) fn api_service(object: &At<'_>, errors: &mut Errors) {
-    let spec = object.get("spec");
-    let (group, version) = (spec.get("group"), spec.get("version"));
-    let wanted = format!("{}.{}", version.text(), group.text());
-    let name = object.down(&["metadata", "name"]);
-    if !name.is_empty() && name.text() != wanted {
-        let why = format!("must be `spec.version+\".\"+spec.group`: {wanted:?}");
-        errors.invalid(&name, &why);
-    }
-    if group.text().is_empty() && version.text() != "v1" {
-        let why = "only v1 may have an empty group and it better be legacy kube";
-        errors.required(&group, why);
-    }
-    if !group.text().is_empty() {
-        errors.all_invalid(&group, names::dns1123_subdomain(group.text()));
-    }
-    errors.all_invalid(&version, names::dns1035_label(version.text()));
-    priority(&spec.get("groupPriorityMinimum"), 20000, errors);
-    priority(&spec.get("versionPriority"), 1000, errors);
-    api_service_client(&spec, errors);
-}
-
-fn priority(at: &At<'_>, most: i64, errors: &mut Errors) {
-    let number = at.integer().unwrap_or_default();
-    if !(1..=most).contains(&number) {
-        let why = format!("must be positive and less than {most}");
-        errors.push(FieldError::invalid(&at.path, number, why));
-    }
-}
-
-fn api_service_client(spec: &At<'_>, errors: &mut Errors) {
-    let (bundle, insecure) = (spec.get("caBundle"), spec.get("insecureSkipTLSVerify"));
-    let service = spec.get("service");
-    if service.is_absent() {
-        if !bundle.is_empty() {
-            let bytes = format!("{} bytes", bundle.text().len() / 4 * 3);
-            let why = "local APIServices may not have a caBundle";
-            errors.push(FieldError::invalid(&bundle.path, bytes, why));
-        }
-        if insecure.is_true() {
-            errors.invalid(&insecure, "local APIServices may not have insecureSkipTLSVerify");
-        }
-        return;
-    }
-    errors.require(&service.get("namespace"));
-    errors.require(&service.get("name"));
-    if insecure.is_true() && !bundle.is_empty() {
-        errors.invalid(&insecure, "may not be true if caBundle is present");
-    }
-}
-
-/// The status of an `APIService`.
-pub(super) fn api_service_status(object: &At<'_>, errors: &mut Errors) {
-    for condition in object.down(&["status", "conditions"]).items() {
-        let status = condition.get("status");
-        if !["False", "True", "Unknown"].contains(&status.text()) {
-            errors.push(FieldError::not_supported(
-                &status.path,
-                status.value.clone(),
-                &["False", "True", "Unknown"],
-            ));
-        }
     }
 }

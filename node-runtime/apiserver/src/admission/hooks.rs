@@ -2,19 +2,49 @@
 //! configuration, then as they are listed there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use minik_api::admission::Hook;
 use minik_meta::object;
 use serde_json::Value;
 
+use super::expressions::{Conditions, environment};
 use crate::live::Fold;
 
 const MUTATING: &str = "/registry/admissionregistration.k8s.io/mutatingwebhookconfigurations/";
 const VALIDATING: &str = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/";
 
 /// Webhooks in order, shared by the requests that ask them.
-pub(crate) type HookList = Arc<[Arc<Hook>]>;
+pub(crate) type HookList = Arc<[Arc<Asked>]>;
+
+/// A webhook with its conditions, which are compiled when they are first looked at.
+pub(crate) struct Asked {
+    pub(super) hook: Hook,
+    conditions: OnceLock<Conditions>,
+}
+
+impl Asked {
+    fn new(hook: Hook) -> Asked {
+        Asked { hook, conditions: OnceLock::new() }
+    }
+
+    /// The expressions that must all be true for it to be asked.
+    pub(super) fn conditions(&self) -> &Conditions {
+        self.conditions.get_or_init(|| {
+            let texts = self.hook.conditions.iter().map(|(_, text)| text.as_str());
+            Conditions::compile(&environment(false), texts)
+        })
+    }
+}
+
+impl Deref for Asked {
+    type Target = Hook;
+
+    fn deref(&self) -> &Hook {
+        &self.hook
+    }
+}
 
 /// Folded from the stored configurations.
 #[derive(Default)]
@@ -25,7 +55,7 @@ pub(crate) struct Hooks {
 
 #[derive(Default)]
 struct Ordered {
-    by_name: BTreeMap<String, Vec<Arc<Hook>>>,
+    by_name: BTreeMap<String, Vec<Arc<Asked>>>,
     /// All of them; none where there are none, so that asking for that costs nothing.
     all: Option<HookList>,
 }
@@ -57,12 +87,12 @@ impl Fold for Hooks {
 impl Ordered {
     fn put(&mut self, name: &str, configuration: Option<&Value>, mutating: bool) {
         let webhooks = configuration.map_or(&[][..], |one| object::list(one, &["webhooks"]));
-        let parse = |webhook| Arc::new(Hook::parse(name, webhook, mutating));
+        let parse = |webhook| Arc::new(Asked::new(Hook::parse(name, webhook, mutating)));
         match webhooks.is_empty() {
             true => self.by_name.remove(name),
             false => self.by_name.insert(name.to_owned(), webhooks.iter().map(parse).collect()),
         };
-        let all: Vec<Arc<Hook>> = self.by_name.values().flatten().cloned().collect();
+        let all: Vec<Arc<Asked>> = self.by_name.values().flatten().cloned().collect();
         self.all = (!all.is_empty()).then(|| all.into());
     }
 }

@@ -1,6 +1,7 @@
 //! A request as those see it who are asked about it: webhooks and policies.
 
-use minik_api::admission::{Attributes, Equivalent, Matched, Operation};
+use minik_api::admission::{Attributes, Equivalent, Matched, Objects, Operation};
+use minik_api::{FieldValidation, conform, default};
 use minik_meta::object::Object;
 use minik_meta::{GroupResource, GroupVersionKind, GroupVersionResource, Status, object};
 use serde_json::{Value, json};
@@ -52,11 +53,14 @@ impl<'c> Question<'c> {
 
     /// Labels of the namespace that the request is about.
     pub(super) fn namespace_labels(&self) -> Result<Option<Object>, Status> {
+        Ok(object::labels(&self.namespace_object()?).cloned())
+    }
+
+    /// The namespace that the request is about.
+    pub(super) fn namespace_object(&self) -> Result<Value, Status> {
         let name = &self.attributes.namespace;
-        let Some(namespace) = self.call.core.read_core_object("namespaces", "", name) else {
-            return Err(Status::not_found(&GroupResource::new("", "namespaces"), name));
-        };
-        Ok(object::labels(&namespace).cloned())
+        let found = self.call.core.read_core_object("namespaces", "", name);
+        found.ok_or_else(|| Status::not_found(&GroupResource::new("", "namespaces"), name))
     }
 
     /// The resource in its other versions and groups.
@@ -120,9 +124,55 @@ impl<'c> Question<'c> {
         version.or_else(|| self.call.core.kinds.body(&kind.group, &kind.version, &kind.kind))
     }
 
-    /// 403 for the object of the request.
-    pub(super) fn forbidden(&self, why: impl std::fmt::Display) -> Status {
-        Status::forbidden(&self.attributes.resource.group_resource(), &self.attributes.name, why)
+    /// The states of the object in the version that somebody named.
+    pub(super) async fn show(
+        &self,
+        matched: &Matched,
+        objects: Objects<'_>,
+    ) -> Result<Shown, Status> {
+        let new = match objects.new {
+            Some(object) => Some(self.shown(matched, object).await?),
+            None => None,
+        };
+        let old = match objects.old {
+            Some(object) => Some(self.shown(matched, object).await?),
+            None => None,
+        };
+        Ok(Shown { new, old })
+    }
+
+    /// Makes what somebody changed an object of its kind again, with its defaults.
+    pub(super) fn complete(&self, matched: &Matched, object: &mut Value) -> Result<(), Status> {
+        if let Some(kind) = self.schema(&matched.kind) {
+            conform(&kind, object, FieldValidation::Ignore).map_err(Status::internal)?;
+            default(&kind, object);
+        }
+        Ok(())
+    }
+
+    /// 403 for the object of the request, whose name may not be known yet.
+    pub(super) fn forbidden(&self, objects: Objects<'_>, why: impl std::fmt::Display) -> Status {
+        let of_object = |path: &[&str]| {
+            objects.new.map(|object| object::text(object, path)).filter(|text| !text.is_empty())
+        };
+        let name = Some(self.attributes.name.as_str()).filter(|name| !name.is_empty());
+        let name = name
+            .or_else(|| of_object(&["metadata", "name"]))
+            .or_else(|| of_object(&["metadata", "generateName"]));
+        let resource = self.attributes.resource.group_resource();
+        Status::forbidden(&resource, name.unwrap_or("Unknown"), why)
+    }
+}
+
+/// The states of an object in the version that somebody named.
+pub(super) struct Shown {
+    pub(super) new: Option<Value>,
+    pub(super) old: Option<Value>,
+}
+
+impl Shown {
+    pub(super) fn objects(&self) -> Objects<'_> {
+        Objects { new: self.new.as_ref(), old: self.old.as_ref() }
     }
 }
 

@@ -4,26 +4,6 @@ use crate::call::Call;
 
 /// Group, kind, and what does not happen.
 const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicy",
-        "admission policies are not evaluated",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicyBinding",
-        "admission policies are not evaluated",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingAdmissionPolicy",
-        "admission policies are not evaluated",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingAdmissionPolicyBinding",
-        "admission policies are not evaluated",
-    ),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema", "requests are not queued by flow"),
     (
         "flowcontrol.apiserver.k8s.io",

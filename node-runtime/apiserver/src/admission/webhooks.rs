@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use minik_api::admission::review::{self, Answer, Asked};
+use minik_api::admission::review::{self, Answer};
 use minik_api::admission::{Hook, Matched, Objects, SideEffects};
-use minik_api::{FieldValidation, apply, conform, default, patch};
-use minik_meta::{Status, names, object};
+use minik_api::patch;
+use minik_meta::{Status, names};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::conditions;
-use super::question::Question;
+use super::expressions::{Facts, Rights};
+use super::hooks::{Asked, HookList};
+use super::question::{Question, Shown};
 use crate::webhook;
 
 /// Why a webhook did not let a request pass.
@@ -29,92 +30,69 @@ impl From<Status> for Refusal {
     }
 }
 
-/// What is done again after a webhook changed an object: the plug-ins before the webhooks.
-pub(super) type Again<'a> = &'a (dyn Fn(&mut Value) -> Result<(), Status> + Send + Sync);
-
-/// Lets the webhooks change `object` (nothing for deletions).
-pub(super) async fn mutate(
-    question: &Question<'_>,
-    hooks: &[Arc<Hook>],
-    object: &mut Option<Value>,
-    old: Option<&Value>,
-    again: Again<'_>,
-) -> Result<(), Status> {
-    let owners = object.as_ref().map(|object| object["metadata"]["managedFields"].clone());
-    let mut round =
-        Round { number: 0, asked: vec![false; hooks.len()], due: vec![false; hooks.len()] };
-    let mut changed = false;
-    for (index, hook) in hooks.iter().enumerate() {
-        changed |= round.ask(question, index, hook, object, old).await?;
-    }
-    if changed {
-        round.number = 1;
-        if let Some(object) = object {
-            let before = object.clone();
-            again(object)?;
-            if *object != before {
-                round.require();
-            }
-        }
-        for (index, hook) in hooks.iter().enumerate() {
-            if round.due[index] {
-                round.ask(question, index, hook, object, old).await?;
-            }
-        }
-    }
-    if let (Some(object), Some(owners)) = (object, owners) {
-        keep_valid_owners(question, object, owners);
-    }
-    Ok(())
-}
-
-/// Owners of fields that a webhook broke are what they were before.
-fn keep_valid_owners(question: &Question<'_>, object: &mut Value, before: Value) {
-    let entries = object::list(object, &["metadata", "managedFields"]);
-    let Err(why) = apply::check_managers(entries) else { return };
-    question.call.warn(format!(
-        ".metadata.managedFields was in an invalid state after admission; this could be caused by \
-         an outdated mutating admission controller; please fix your requests: {why}"
-    ));
-    match before {
-        Value::Null => {
-            object::remove(object, &["metadata", "managedFields"]);
-        }
-        before => object::set(object, &["metadata", "managedFields"], before),
-    }
-}
-
-/// Where the webhooks are asked once, and some of them again after others changed something.
-struct Round {
-    number: usize,
+/// The webhooks that may change an object, while a request is asked about.
+pub(super) struct Changers {
+    pub(super) hooks: HookList,
     /// Asked before, and wants to be asked again after changes.
     asked: Vec<bool>,
     /// To be asked again.
     due: Vec<bool>,
 }
 
-impl Round {
+impl Changers {
+    pub(super) fn new(hooks: HookList) -> Changers {
+        let count = hooks.len();
+        Changers { hooks, asked: vec![false; count], due: vec![false; count] }
+    }
+
     /// Something changed: those who were asked before want to see it.
-    fn require(&mut self) {
+    pub(super) fn require(&mut self) {
         for (asked, due) in self.asked.iter_mut().zip(&mut self.due) {
             *due |= std::mem::take(asked);
         }
     }
 
-    /// Asks one webhook, if it wants to be. Returns whether it changed the object.
-    async fn ask(
+    /// Asks all in the first round, and those who are due in the second. Returns whether one of
+    /// them changed the object.
+    pub(super) async fn run(
         &mut self,
         question: &Question<'_>,
-        index: usize,
-        hook: &Hook,
+        round: usize,
         object: &mut Option<Value>,
         old: Option<&Value>,
     ) -> Result<bool, Status> {
-        let Some(matched) = wants(question, hook, Objects { new: object.as_ref(), old })? else {
-            return Ok(false);
-        };
-        let place = format!("round_{}_index_{index}", self.number);
-        let result = change(question, hook, &matched, object.as_ref(), old).await;
+        let hooks = Arc::clone(&self.hooks);
+        let mut changed = false;
+        for (index, hook) in hooks.iter().enumerate() {
+            if round > 0 && !self.due[index] {
+                continue;
+            }
+            let Some(matched) =
+                wants(question, hook, Objects { new: object.as_ref(), old }).await?
+            else {
+                continue;
+            };
+            if self.ask(question, (round, index), hook, &matched, object, old).await? {
+                self.require();
+                changed = true;
+            }
+            self.asked[index] |= hook.reinvoked;
+        }
+        Ok(changed)
+    }
+
+    /// Asks one webhook. Returns whether it changed the object.
+    async fn ask(
+        &mut self,
+        question: &Question<'_>,
+        (round, index): (usize, usize),
+        hook: &Hook,
+        matched: &Matched,
+        object: &mut Option<Value>,
+        old: Option<&Value>,
+    ) -> Result<bool, Status> {
+        let place = format!("round_{round}_index_{index}");
+        let result = change(question, hook, matched, object.as_ref(), old).await;
         let changed = match result {
             Ok(None) => false,
             Ok(Some(new)) => {
@@ -132,10 +110,6 @@ impl Round {
         });
         let key = format!("mutation.webhook.admission.k8s.io/{place}");
         question.call.annotate(key, noted.to_string());
-        if changed {
-            self.require();
-        }
-        self.asked[index] |= hook.reinvoked;
         Ok(changed)
     }
 }
@@ -161,23 +135,39 @@ fn pass_over(
 }
 
 /// Whether a webhook is to be asked, and about which version of the object.
-fn wants(
+async fn wants(
     question: &Question<'_>,
-    hook: &Hook,
+    hook: &Asked,
     objects: Objects<'_>,
 ) -> Result<Option<Matched>, Status> {
     let labels = || question.namespace_labels();
     let found = hook.wants(&question.attributes, objects, labels, || question.equivalents())?;
     let Some(found) = found else { return Ok(None) };
-    match conditions::hold(hook, question, objects) {
+    if hook.hook.conditions.is_empty() {
+        return Ok(Some(found));
+    }
+    let shown = question.show(&found, objects).await?;
+    match holds(question, hook, &found, shown.objects()) {
         Ok(true) => Ok(Some(found)),
         Ok(false) => Ok(None),
         Err(why) if hook.ignores_failures => {
             warn!(webhook = hook.name, why, "conditions of a webhook failed; it is not asked");
             Ok(None)
         }
-        Err(why) => Err(question.forbidden(why)),
+        Err(why) => Err(question.forbidden(objects, why)),
     }
+}
+
+/// Whether the conditions of a webhook hold.
+fn holds(
+    question: &Question<'_>,
+    hook: &Asked,
+    matched: &Matched,
+    objects: Objects<'_>,
+) -> Result<bool, String> {
+    let facts = Facts::of(question, matched, objects);
+    let rights = Rights(question.call);
+    hook.conditions().hold(&facts.bindings(&rights))
 }
 
 /// What a webhook makes of an object, if it changes it.
@@ -188,13 +178,10 @@ async fn change(
     object: Option<&Value>,
     old: Option<&Value>,
 ) -> Result<Option<Value>, Refusal> {
-    let shown = Shown::of(question, matched, Objects { new: object, old }).await?;
+    let shown = question.show(matched, Objects { new: object, old }).await?;
     let answer = ask(question, hook, matched, &shown).await?;
     let Some(mut new) = patched(hook, &answer, shown.new.as_ref())? else { return Ok(None) };
-    if let Some(kind) = question.schema(&matched.kind) {
-        conform(&kind, &mut new, FieldValidation::Ignore).map_err(Status::internal)?;
-        default(&kind, &mut new);
-    }
+    question.complete(matched, &mut new)?;
     Ok(Some(question.back(matched, new).await?))
 }
 
@@ -203,8 +190,8 @@ fn patched(hook: &Hook, answer: &Answer, object: Option<&Value>) -> Result<Optio
     if answer.patch.is_empty() {
         return Ok(None);
     }
-    let operations: Value = serde_json::from_slice(&answer.patch).map_err(Status::internal)?;
-    if operations.as_array().is_some_and(Vec::is_empty) {
+    let operations: Vec<Value> = serde_json::from_slice(&answer.patch).map_err(Status::internal)?;
+    if operations.is_empty() {
         return Ok(None);
     }
     let Some(object) = object else {
@@ -218,36 +205,8 @@ fn patched(hook: &Hook, answer: &Answer, object: Option<&Value>) -> Result<Optio
         return Err(Refusal::Unasked(format!("unsupported patch type {:?}", answer.patch_type)));
     }
     let mut patched = object.clone();
-    patch::json::apply(&mut patched, &operations).map_err(|status| {
-        // What went wrong is in the cause; the message is for those who sent the patch.
-        let cause = status.details.as_ref().and_then(|details| details.causes.first());
-        Status::internal(cause.map_or(&status.message, |cause| &cause.message))
-    })?;
+    patch::json::run(&mut patched, &operations).map_err(Status::internal)?;
     Ok(Some(patched))
-}
-
-/// The states of the object in the version that a webhook named.
-struct Shown {
-    new: Option<Value>,
-    old: Option<Value>,
-}
-
-impl Shown {
-    async fn of(
-        question: &Question<'_>,
-        matched: &Matched,
-        objects: Objects<'_>,
-    ) -> Result<Shown, Status> {
-        let new = match objects.new {
-            Some(object) => Some(question.shown(matched, object).await?),
-            None => None,
-        };
-        let old = match objects.old {
-            Some(object) => Some(question.shown(matched, object).await?),
-            None => None,
-        };
-        Ok(Shown { new, old })
-    }
 }
 
 /// Asks a webhook; the answer allows the request.
@@ -268,11 +227,11 @@ async fn ask(
         ));
     };
     let (call, uid, user) = (question.call, names::new_uid(), question.call.user.info());
-    let asked = Asked {
+    let asked = review::Asked {
         uid: &uid,
         version,
         matched,
-        objects: Objects { new: shown.new.as_ref(), old: shown.old.as_ref() },
+        objects: shown.objects(),
         user: &user,
         options: &question.options,
         dry_run: question.dry_run,
@@ -297,17 +256,17 @@ async fn ask(
 /// Asks all webhooks that judge, at the same time. The first of them that denies is heard.
 pub(super) async fn validate(
     question: &Question<'_>,
-    hooks: &[Arc<Hook>],
+    hooks: &[Arc<Asked>],
     objects: Objects<'_>,
 ) -> Result<(), Status> {
     let mut wanted = Vec::new();
     for (index, hook) in hooks.iter().enumerate() {
-        if let Some(matched) = wants(question, hook, objects)? {
+        if let Some(matched) = wants(question, hook, objects).await? {
             wanted.push((index, hook, matched));
         }
     }
     let asking = wanted.iter().map(|(_, hook, matched)| async move {
-        let shown = Shown::of(question, matched, objects).await?;
+        let shown = question.show(matched, objects).await?;
         ask(question, hook, matched, &shown).await
     });
     let answers = join_all(asking).await;

@@ -197,20 +197,57 @@ async fn warnings_come_through_and_broken_owners_do_not() {
 }
 
 #[tokio::test]
-async fn conditions_that_cannot_be_evaluated_follow_the_failure_policy() {
+async fn conditions_decide_who_is_asked() {
     let (api, server) = (Api::new().await, server().await);
-    let more = |policy: &str| json!({"failurePolicy": policy, "matchConditions": [{"name": "c", "expression": "true"}]});
-    configure(&api, VALIDATING, "v", vec![hook("a.b.c", server.client("/see"), more("Ignore"))])
+    let more = |policy: &str, expression: &str| json!({"failurePolicy": policy, "matchConditions": [{"name": "c", "expression": expression}]});
+    let table = [
+        ("object.data.a == '1'", "Fail", expect!["asked"]),
+        ("object.data.a == '2'", "Fail", expect!["not asked"]),
+        (
+            "request.operation == 'CREATE' && request.userInfo.username == 'kubernetes-admin'",
+            "Fail",
+            expect!["asked"],
+        ),
+        (
+            "!authorizer.group('').resource('configmaps').namespace('default').check('create').allowed()",
+            "Fail",
+            expect!["not asked"],
+        ),
+        ("oldObject == null", "Fail", expect!["asked"]),
+        ("object.absent == 1", "Ignore", expect!["not asked"]),
+        (
+            "object.absent == 1",
+            "Fail",
+            expect![[
+                r#"403 Forbidden: configmaps "x" is forbidden: expression 'object.absent == 1' resulted in error: no such key: absent"#
+            ]],
+        ),
+    ];
+    for (expression, policy, expected) in table {
+        let plural = if policy == "Fail" { MUTATING } else { VALIDATING };
+        configure(
+            &api,
+            plural,
+            "v",
+            vec![hook("a.b.c", server.client("/see"), more(policy, expression))],
+        )
         .await;
-    api.post(MAPS, config_map("a")).await.ok();
-    configure(&api, VALIDATING, "w", vec![hook("b.b.c", server.client("/see"), more("Fail"))])
-        .await;
-    assert_eq!(
-        api.post(MAPS, config_map("b")).await.failure(),
-        "403 Forbidden: configmaps \"b\" is forbidden: matchConditions [c] of webhook \"b.b.c\": this \
-         server does not evaluate CEL expressions yet"
-    );
-    assert!(server.take().is_empty());
+        let answer = api.ask(&format!("POST {MAPS}?dryRun=All"), Some(config_map("x"))).await;
+        let asked = if server.take().is_empty() { "not asked" } else { "asked" };
+        let said = if answer.code == 201 { asked.to_owned() } else { answer.failure() };
+        expected.assert_eq(&said);
+        api.delete(&format!("{GROUP}/{plural}/v")).await.ok();
+    }
+    let bad = more("Fail", "object.data == 1");
+    let said =
+        try_configure(&api, VALIDATING, "v", vec![hook("a.b.c", server.client("/see"), bad)]).await;
+    assert_eq!(said.code, 201, "objects are of any type");
+    let bad = more("Fail", "objekt.data == ''");
+    let said =
+        try_configure(&api, VALIDATING, "w", vec![hook("a.b.c", server.client("/see"), bad)])
+            .await
+            .failure();
+    assert!(said.contains("webhooks[0].matchConditions[0].expression: Invalid value: \"objekt.data == ''\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'objekt'"), "{said}");
 }
 
 #[tokio::test]
