@@ -348,26 +348,29 @@ async fn what_does_not_fit_the_kinds_is_told_in_the_status() {
     running.stop().await;
 }
 
+/// What a mutating policy makes of an object, or why it does not.
+async fn changed(api: &Api, spec: Value, object: Value, expected: Expect) {
+    mutate(api, "m", spec, json!({})).await;
+    let path = if object["spec"].is_null() { MAPS } else { PODS };
+    let answer = api.ask(&format!("POST {path}?dryRun=All"), Some(object)).await;
+    let said = match answer.code {
+        201 => json!({
+            "labels": answer.body["metadata"]["labels"], "data": answer.body["data"],
+            "containers": answer.body["spec"]["containers"].as_array().map(|list| list.iter().map(|one| one["name"].clone()).collect::<Vec<_>>()),
+        }).to_string(),
+        _ => answer.failure(),
+    };
+    expected.assert_eq(&said);
+    forget(api).await;
+}
+
 #[tokio::test]
 async fn configurations_are_merged() {
     let api = Api::new().await;
-    let check = async |spec: Value, object: Value, expected: Expect| {
-        mutate(&api, "m", spec, json!({})).await;
-        let path = if object["spec"].is_null() { MAPS } else { PODS };
-        let answer = api.ask(&format!("POST {path}?dryRun=All"), Some(object)).await;
-        let said = match answer.code {
-            201 => json!({
-                "labels": answer.body["metadata"]["labels"], "data": answer.body["data"],
-                "containers": answer.body["spec"]["containers"].as_array().map(|list| list.iter().map(|one| one["name"].clone()).collect::<Vec<_>>()),
-            }).to_string(),
-            _ => answer.failure(),
-        };
-        expected.assert_eq(&said);
-        forget(&api).await;
-    };
     let label =
         apply("Object{metadata: Object.metadata{labels: {'made-by': request.userInfo.username}}}");
-    check(
+    changed(
+        &api,
         json!({"mutations": [label]}),
         config_map("x"),
         expect![[
@@ -379,20 +382,36 @@ async fn configurations_are_merged() {
     let side_car = apply(
         "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'car', image: 'y'}]}}",
     );
-    check(
+    changed(
+        &api,
         json!({"matchConstraints": pods, "mutations": [side_car]}),
         pod("x"),
         expect![[r#"{"labels":null,"data":null,"containers":["c","car"]}"#]],
     )
     .await;
     let atomic = apply("Object{spec: Object.spec{nodeSelector: {'a': 'b'}}}");
-    check(json!({"matchConstraints": pods, "mutations": [atomic]}), pod("x"), expect![[r#"403 Invalid: policy 'm' with binding 'm' denied request: error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.nodeSelector"#]]).await;
+    changed(&api, json!({"matchConstraints": pods, "mutations": [atomic]}), pod("x"), expect![[r#"403 Invalid: policy 'm' with binding 'm' denied request: error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.nodeSelector"#]]).await;
     let unknown = apply("Object{data: Object.data{a: 1}}");
-    check(json!({"mutations": [unknown]}), config_map("x"), expect![[r#"403 Invalid: policy 'm' with binding 'm' denied request: error applying patch: failed to convert patch object to typed object: .data.a: expected string, got &value.valueUnstructured{Value:1}"#]]).await;
+    changed(&api, json!({"mutations": [unknown]}), config_map("x"), expect![[r#"403 Invalid: policy 'm' with binding 'm' denied request: error applying patch: failed to convert patch object to typed object: .data.a: expected string, got &value.valueUnstructured{Value:1}"#]]).await;
+    let broken = apply("Object{data: {'a': string(object.nope)}}");
+    changed(&api, json!({"mutations": [broken]}), config_map("x"), expect!["403 Invalid: policy 'm' with binding 'm' denied request: expression 'Object{data: {'a': string(object.nope)}}' resulted in error: no such key: nope"]).await;
+    changed(
+        &api,
+        json!({"failurePolicy": "Ignore", "mutations": [broken]}),
+        config_map("x"),
+        expect![[r#"{"labels":null,"data":{"a":"1"},"containers":null}"#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn operations_are_applied() {
+    let api = Api::new().await;
     let patch = json_patch(
         "[JSONPatch{op: 'test', path: '/data/a', value: '1'}, JSONPatch{op: 'add', path: '/data/b', value: 'added'}]",
     );
-    check(
+    changed(
+        &api,
         json!({"mutations": [patch]}),
         config_map("x"),
         expect![[r#"{"labels":null,"data":{"a":"1","b":"added"},"containers":null}"#]],
@@ -401,24 +420,18 @@ async fn configurations_are_merged() {
     let tested = json_patch(
         "[JSONPatch{op: 'test', path: '/data/a', value: '2'}, JSONPatch{op: 'remove', path: '/data'}]",
     );
-    check(
+    changed(
+        &api,
         json!({"mutations": [tested]}),
         config_map("x"),
         expect![[r#"{"labels":null,"data":{"a":"1"},"containers":null}"#]],
     )
     .await;
     let missing = json_patch("[JSONPatch{op: 'remove', path: '/nope/x'}]");
-    check(json!({"mutations": [missing]}), config_map("x"), expect!["403 Invalid: policy 'm' with binding 'm' denied request: JSONPath: operation does not apply: doc is missing path: /nope/x: missing value"]).await;
-    let broken = apply("Object{data: {'a': string(object.nope)}}");
-    check(json!({"mutations": [broken]}), config_map("x"), expect!["403 Invalid: policy 'm' with binding 'm' denied request: expression 'Object{data: {'a': string(object.nope)}}' resulted in error: no such key: nope"]).await;
-    check(
-        json!({"failurePolicy": "Ignore", "mutations": [broken]}),
-        config_map("x"),
-        expect![[r#"{"labels":null,"data":{"a":"1"},"containers":null}"#]],
-    )
-    .await;
+    changed(&api, json!({"mutations": [missing]}), config_map("x"), expect!["403 Invalid: policy 'm' with binding 'm' denied request: JSONPath: operation does not apply: doc is missing path: /nope/x: missing value"]).await;
     let condition = json!({"matchConditions": [{"name": "c", "expression": "object.data.a == '2'"}], "mutations": [patch]});
-    check(
+    changed(
+        &api,
         condition,
         config_map("x"),
         expect![[r#"{"labels":null,"data":{"a":"1"},"containers":null}"#]],
