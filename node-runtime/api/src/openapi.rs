@@ -69,21 +69,6 @@ pub fn v3_index<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> Va
     json!({"paths": paths})
 }
 
-/// Paths and hashes of the built-in versions, for [`v3_index`].
-pub fn v3_entries() -> Vec<(String, String)> {
-    let versions = kinds()
-        .groups()
-        .iter()
-        .flat_map(|group| group.versions.iter().map(move |version| (group, version)));
-    versions
-        .map(|(group, version)| {
-            let path = v3_path(&group.name, version);
-            let hash = hash(&path);
-            (path, hash)
-        })
-        .collect()
-}
-
 /// A hash that changes when the built-in document of a path may have changed: also the ETag of
 /// `/openapi/v2` (path `v2`).
 pub fn hash(path: &str) -> String {
@@ -126,13 +111,8 @@ pub fn hash_with<'a>(path: &str, customs: impl IntoIterator<Item = &'a Resource>
     shown(hasher)
 }
 
-/// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`: the document of a built-in version.
-pub fn v3_group(group: &str, version: &str) -> Option<Bytes> {
-    let resources: Vec<&Resource> = kinds().in_version(group, version).map(AsRef::as_ref).collect();
-    (!resources.is_empty()).then(|| v3_document(&resources))
-}
-
-/// A version 3 document of any resources, which must share a group and version.
+/// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`: the document of these resources, which must
+/// share a group and version.
 pub fn v3_document(resources: &[&Resource]) -> Bytes {
     let descriptions = Descriptions::load();
     let mut out = Writer::default();

@@ -4,6 +4,27 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+/// Paths and hashes of the built-in versions.
+fn v3_entries() -> Vec<(String, String)> {
+    let versions = kinds()
+        .groups()
+        .iter()
+        .flat_map(|group| group.versions.iter().map(move |version| (group, version)));
+    versions
+        .map(|(group, version)| {
+            let path = v3_path(&group.name, version);
+            let hash = hash(&path);
+            (path, hash)
+        })
+        .collect()
+}
+
+/// The document of a built-in version.
+fn v3_group(group: &str, version: &str) -> Option<Bytes> {
+    let resources: Vec<&Resource> = kinds().in_version(group, version).map(AsRef::as_ref).collect();
+    (!resources.is_empty()).then(|| v3_document(&resources))
+}
+
 fn document(group: &str, version: &str) -> Value {
     serde_json::from_slice(&v3_group(group, version).unwrap()).unwrap()
 }
