@@ -4,6 +4,7 @@
 //! Read in this order: [`object`] (an object is a `serde_json::Value` and these are its accessors),
 //! [`gvk`], [`status`] (the error every API call may end in), [`selector`], [`quantity`].
 
+pub mod cel;
 pub mod field;
 pub mod gvk;
 pub mod names;
@@ -11,6 +12,7 @@ pub mod object;
 pub mod quantity;
 pub mod selector;
 pub mod status;
+pub mod sysctls;
 pub mod time;
 
 pub use field::{FieldError, Path};

@@ -4,7 +4,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use minik_pki::{Credentials, Entry, Kubeconfig, Pem};
 use minik_testkit::Cluster;
 
 #[tokio::main]
@@ -23,19 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn write_kubeconfig(path: &Path, cluster: &Cluster) -> Result<(), Box<dyn std::error::Error>> {
-    let admin = cluster.admin_certificate()?;
-    let mut file = Kubeconfig { current_context: "hollow".to_owned(), ..Kubeconfig::default() };
-    file.put(&Entry {
-        name: "hollow".to_owned(),
-        server: format!("https://{}", cluster.address),
-        credentials: Credentials {
-            authority: Pem::Text(cluster.ca_pem.clone()),
-            certificate: Pem::Text(admin.cert_pem),
-            key: Pem::Text(admin.key_pem),
-        },
-        namespace: None,
-    });
-    std::fs::write(path, file.to_yaml()?)?;
+    std::fs::write(path, cluster.admin_kubeconfig("hollow")?)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(())
 }

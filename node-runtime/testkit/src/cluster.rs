@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client};
 use minik_apiserver::{ApiServer, BuildError, InProcess, Secrets, User};
 use minik_client::{connect, identity};
-use minik_pki::{Ca, LeafRequest, PkiError};
+use minik_pki::{Ca, Credentials, Entry, Kubeconfig, LeafRequest, Pem, PkiError};
 use minik_store::{Storage, Store, StoreError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +159,27 @@ impl Cluster {
     /// [`PkiError`] if they cannot be made.
     pub fn admin_certificate(&self) -> Result<minik_pki::CertKey, PkiError> {
         self.authority.issue(&LeafRequest::client("kubernetes-admin", &["system:masters"]))
+    }
+
+    /// The kubeconfig of an administrator, for clients outside the process; `name` is that of its
+    /// only context.
+    ///
+    /// # Errors
+    /// [`PkiError`] if the certificate or the document cannot be made.
+    pub fn admin_kubeconfig(&self, name: &str) -> Result<String, PkiError> {
+        let admin = self.admin_certificate()?;
+        let mut file = Kubeconfig { current_context: name.to_owned(), ..Kubeconfig::default() };
+        file.put(&Entry {
+            name: name.to_owned(),
+            server: format!("https://{}", self.address),
+            credentials: Credentials {
+                authority: Pem::Text(self.ca_pem.clone()),
+                certificate: Pem::Text(admin.cert_pem),
+                key: Pem::Text(admin.key_pem),
+            },
+            namespace: None,
+        });
+        file.to_yaml()
     }
 
     /// Stops everything and waits for it.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use minik_pki::{Credentials, Entry, Kubeconfig, Pem};
 use minik_testkit::{Cluster, until};
 use tokio::process::Command;
 
@@ -24,23 +23,6 @@ fn client(path: &str) -> PathBuf {
     path
 }
 
-fn kubeconfig(cluster: &Cluster) -> String {
-    let admin = cluster.admin_certificate().expect("a certificate");
-    let mut config = Kubeconfig::default();
-    config.put(&Entry {
-        name: "test".to_owned(),
-        server: format!("https://{}", cluster.address),
-        credentials: Credentials {
-            authority: Pem::Text(cluster.ca_pem.clone()),
-            certificate: Pem::Text(admin.cert_pem),
-            key: Pem::Text(admin.key_pem),
-        },
-        namespace: None,
-    });
-    config.current_context = "test".to_owned();
-    config.to_yaml().expect("a kubeconfig")
-}
-
 /// Runs a program with the kubeconfig of a fresh cluster as its last argument; it must end well.
 async fn passes(program: &Path, arguments: &[&Path]) {
     let cluster = Cluster::start().await.expect("a cluster");
@@ -48,7 +30,8 @@ async fn passes(program: &Path, arguments: &[&Path]) {
     until(&Api::<Node>::all(cluster.admin()), "n1", "it is there", |_| true).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("kubeconfig");
-    std::fs::write(&file, kubeconfig(&cluster)).expect("a kubeconfig");
+    let text = cluster.admin_kubeconfig("test").expect("a kubeconfig");
+    std::fs::write(&file, text).expect("it is written");
     let run = Command::new(program)
         .args(arguments)
         .arg(&file)

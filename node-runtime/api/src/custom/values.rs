@@ -215,7 +215,9 @@ impl Walk {
     }
 
     fn allowed(&mut self, checks: &Checks, value: &Value) {
-        if checks.allowed.is_empty() || checks.allowed.iter().any(|one| same(one, value)) {
+        if checks.allowed.is_empty()
+            || checks.allowed.iter().any(|one| crate::patch::json::same(one, value))
+        {
             return;
         }
         let shown: Vec<String> = checks
@@ -303,19 +305,5 @@ fn is_integer(value: &Value) -> bool {
         }
         Value::Number(_) => true,
         _ => false,
-    }
-}
-
-/// Equality that does not mind how numbers are written.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-        }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
-        }
-        _ => a == b,
     }
 }

@@ -101,7 +101,7 @@ fn step(target: &mut Value, operation: &Value) -> Result<(), String> {
 }
 
 /// Equality where `1` and `1.0` are the same.
-fn same(a: &Value, b: &Value) -> bool {
+pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Value::Array(a), Value::Array(b)) => {

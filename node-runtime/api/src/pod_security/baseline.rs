@@ -26,21 +26,6 @@ const CAPABILITIES: &[&str] = &[
 const SE_LINUX_TYPES: &[&str] =
     &["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
-const SYSCTLS: &[&str] = &[
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
-
 pub(super) fn app_armor(pod: &Pod<'_>) -> Option<Violation> {
     const PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
     let unconfined =
@@ -208,7 +193,7 @@ pub(super) fn sysctls(pod: &Pod<'_>) -> Option<Violation> {
     let all = object::list(pod.context(), &["sysctls"]).iter();
     let forbidden: Vec<&str> = all
         .map(|sysctl| object::text(sysctl, &["name"]))
-        .filter(|name| !SYSCTLS.contains(name))
+        .filter(|name| !minik_meta::sysctls::SAFE.contains(name))
         .collect();
     let reason = if forbidden.len() == 1 { "forbidden sysctl" } else { "forbidden sysctls" };
     (!forbidden.is_empty()).then(|| Violation { reason, detail: forbidden.join(", ") })

@@ -1,32 +1,10 @@
 //! Names of properties as names in expressions: `a-b` is `a__dash__b`.
 
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use minik_meta::cel::is_word;
 
 /// The name of a property in expressions; none if it cannot be written there.
 pub fn escape(name: &str) -> Option<String> {
-    if RESERVED.contains(&name) {
+    if is_word(name) {
         return Some(format!("__{name}__"));
     }
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -55,7 +33,7 @@ pub fn escape(name: &str) -> Option<String> {
 /// The property that a name in an expression stands for; none if it has an unknown escape.
 pub fn unescape(name: &str) -> Option<String> {
     let inner = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
-    if let Some(word) = inner.filter(|word| RESERVED.contains(word)) {
+    if let Some(word) = inner.filter(|word| is_word(word)) {
         return Some(word.to_owned());
     }
     let mut out = String::with_capacity(name.len());

@@ -1,30 +1,12 @@
 //! The grammar of CEL by recursive descent. Depth is bounded; the first error ends it.
 
+use minik_meta::cel::RESERVED;
+
 use super::ast::{Call, DEPTH_MAX, Entry, Expr, Item, Kind, Literal, StructField};
 use super::balance::{Logical, balance};
 use super::lex::{Token, Word, Wrong, words};
 use super::macros;
 use super::{CompileError, Source};
-
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 const STARTS: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, \
                       NUM_UINT, STRING, BYTES, IDENTIFIER}";

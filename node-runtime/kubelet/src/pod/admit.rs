@@ -6,28 +6,14 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::object;
 use crate::status::Failure;
 
-/// Kernel settings that belong to the pod alone and cannot harm others.
-const SAFE_SYSCTLS: &[&str] = &[
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
-
 /// Why the pod is refused, if it is.
 pub(super) fn refuse(pod: &Pod) -> Option<Failure> {
     let spec = object::spec(pod);
     let context = spec.security_context.as_ref();
     let mut sysctls = context.and_then(|context| context.sysctls.as_ref()).into_iter().flatten();
-    if let Some(unsafe_one) = sysctls.find(|it| !SAFE_SYSCTLS.contains(&it.name.as_str())) {
+    if let Some(unsafe_one) =
+        sysctls.find(|it| !minik_meta::sysctls::SAFE.contains(&it.name.as_str()))
+    {
         return Some(Failure {
             reason: "SysctlForbidden".into(),
             message: format!("forbidden sysctl: \"{}\" not allowlisted", unsafe_one.name),

@@ -123,42 +123,13 @@ fn policy(spec: &At<'_>, allowed: &[&str], errors: &mut Errors) {
         let (name, expression) = (one.get("name"), one.get("expression"));
         if name.text().trim().is_empty() {
             errors.required(&name, "name is not specified");
-        } else if !is_identifier(name.text()) {
+        } else if !minik_meta::cel::is_identifier(name.text()) {
             errors.invalid(&name, "name is not a valid CEL identifier");
         }
         if expression.text().trim().is_empty() {
             errors.required(&expression, "expression is not specified");
         }
     }
-}
-
-fn is_identifier(name: &str) -> bool {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    let mut characters = name.chars();
-    let first = characters.next().is_some_and(|c| c == '_' || c.is_ascii_alphabetic());
-    first && characters.all(|c| c == '_' || c.is_ascii_alphanumeric()) && !RESERVED.contains(&name)
 }
 
 fn param_kind(at: &At<'_>, errors: &mut Errors) {
