@@ -125,12 +125,13 @@ impl Download<'_> {
         mut answer: Answer,
     ) -> Result<(), ImageError> {
         while let Some(piece) = answer.next().await? {
-            part.length += piece.len() as u64;
-            if part.length > self.entry.size {
+            let length = part.length + piece.len() as u64;
+            if length > self.entry.size {
                 self.remove_part();
-                return Err(self.wrong_size(url, part.length));
+                return Err(self.wrong_size(url, length));
             }
             part.file.write_all(&piece).map_err(|error| self.not_written(error, part.length))?;
+            part.length = length;
             part.hasher.update(&piece);
             self.progress.advanced(&self.entry.name, piece.len() as u64);
         }
@@ -222,7 +223,8 @@ impl Download<'_> {
         }
     }
 
-    fn not_written(&self, error: std::io::Error, length: u64) -> ImageError {
+    /// `written` are the bytes that are safely in the part.
+    fn not_written(&self, error: std::io::Error, written: u64) -> ImageError {
         if error.kind() != ErrorKind::StorageFull {
             return on_file("write", self.part_path())(error);
         }
@@ -231,7 +233,7 @@ impl Download<'_> {
         ImageError::DiskFull {
             path: self.path.clone(),
             file: self.entry.name.clone(),
-            needed: self.entry.size.saturating_sub(length),
+            needed: self.entry.size.saturating_sub(written),
             free: 0,
         }
     }
