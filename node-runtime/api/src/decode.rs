@@ -72,7 +72,9 @@ pub fn decode(
     })?;
     let mut value = parsed.value;
     check_kind(resource, &mut value)?;
-    let warnings = finish(resource, &mut value, parsed.duplicates, validation)?;
+    // Custom resources have no typed reader that would meet all objections on its one way.
+    let text = (content == ContentType::Json && resource.custom.is_none()).then_some(bytes);
+    let warnings = finish(resource, &mut value, parsed.duplicates, text, validation)?;
     Ok((value, warnings))
 }
 
@@ -92,7 +94,7 @@ pub fn conform(
     validation: FieldValidation,
 ) -> Result<Warnings, Status> {
     check_kind(resource, value)?;
-    finish(resource, value, Vec::new(), validation)
+    finish(resource, value, Vec::new(), None, validation)
 }
 
 fn document(bytes: &[u8], content: ContentType) -> Result<parse::Parsed, String> {
@@ -163,6 +165,7 @@ fn finish(
     resource: &Resource,
     value: &mut Value,
     mut strict: Vec<String>,
+    json: Option<&[u8]>,
     validation: FieldValidation,
 ) -> Result<Warnings, Status> {
     let cannot = |why: &str| {
@@ -175,7 +178,12 @@ fn finish(
         Some(custom) => crate::custom::conform(custom, value),
         None => conform::conform(&resource.schema, value),
     };
-    strict.extend(unknown.map_err(|why| cannot(&why))?);
+    let unknown = unknown.map_err(|why| cannot(&why))?;
+    let mixed = !strict.is_empty() && !unknown.is_empty();
+    strict.extend(unknown);
+    if let (true, Some(text)) = (mixed, json) {
+        parse::in_order(text, &mut strict);
+    }
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(strict),
@@ -235,8 +243,21 @@ mod tests {
             "Deployment",
             r#"{"spec":{"foo":1,"replicas":1,"replicas":2,"template":{"spec":{"containers":[{"name":"a","imagee":"x"}]}}}}"#,
             expect![[r#"
-                {"spec":{"replicas":2,"template":{"spec":{"containers":[{"name":"a"}]}}},"apiVersion":"apps/v1","kind":"Deployment"} ["duplicate field \"spec.replicas\"", "unknown field \"spec.foo\"", "unknown field \"spec.template.spec.containers[0].imagee\""]
-                400: Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: duplicate field "spec.replicas", unknown field "spec.foo", unknown field "spec.template.spec.containers[0].imagee""#]],
+                {"spec":{"replicas":2,"template":{"spec":{"containers":[{"name":"a"}]}}},"apiVersion":"apps/v1","kind":"Deployment"} ["unknown field \"spec.foo\"", "duplicate field \"spec.replicas\"", "unknown field \"spec.template.spec.containers[0].imagee\""]
+                400: Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.foo", duplicate field "spec.replicas", unknown field "spec.template.spec.containers[0].imagee""#]],
+        );
+    }
+
+    #[test]
+    fn duplicate_keys_of_yaml_are_told_by_line() {
+        check(
+            "ConfigMap",
+            "metadata:\n  name: a\ndata:\n  k: v\n  k: w\n  l: x\nextra: 1\nmetadata:\n  name: b\n",
+            expect![[r#"
+                {"metadata":{"name":"b"},"data":{"k":"w","l":"x"},"apiVersion":"v1","kind":"ConfigMap"} ["yaml: unmarshal errors:\n  line 5: key \"k\" already set in map\n  line 9: key \"metadata\" already set in map", "unknown field \"extra\""]
+                400: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:
+                  line 5: key "k" already set in map
+                  line 9: key "metadata" already set in map, unknown field "extra""#]],
         );
     }
 

@@ -12,7 +12,7 @@ mod workload;
 use serde_json::{Map, Value};
 
 use crate::resource::Resource;
-use crate::schema::{Field, FieldType, Presence, Schema, Type};
+use crate::schema::{Field, FieldType, Presence, Schema, Type, TypeId};
 
 /// The defaults of one type that need code.
 pub(crate) type DefaultsHook = fn(&mut Map<String, Value>);
@@ -72,8 +72,23 @@ fn object(schema: &Schema, ty: &Type, map: &mut Map<String, Value>) {
     }
     for field in &ty.fields {
         if let Some(value) = map.get_mut(field.name.as_ref()) {
-            descend(schema, &field.kind, value);
+            match (ty.alternative(field), &field.kind, value) {
+                (Some(id), FieldType::Map(_), Value::Object(map)) => {
+                    map.values_mut().for_each(|value| alternative(schema, id, value));
+                }
+                (Some(id), _, value) => alternative(schema, id, value),
+                (None, kind, value) => descend(schema, kind, value),
+            }
         }
+    }
+}
+
+/// Normalizes what is a schema, a list of them, or something else.
+fn alternative(schema: &Schema, id: TypeId, value: &mut Value) {
+    match value {
+        Value::Object(map) => object(schema, schema.get(id), map),
+        Value::Array(list) => list.iter_mut().for_each(|value| alternative(schema, id, value)),
+        _ => {}
     }
 }
 

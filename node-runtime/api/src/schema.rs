@@ -154,6 +154,26 @@ impl Type {
         Some(&self.fields[at])
     }
 
+    /// The type that a field of free JSON has where it is an object, or a list of objects: some
+    /// fields of a custom resource's schema are a schema or something else.
+    pub fn alternative(&self, field: &Field) -> Option<TypeId> {
+        let free = match &field.kind {
+            FieldType::Map(item) => item.as_ref(),
+            kind => kind,
+        };
+        if *free != FieldType::Json || self.short_name() != "JSONSchemaProps" {
+            return None;
+        }
+        match (field.name.as_ref(), &self.field("not")?.kind) {
+            // `not` is a schema and nothing else.
+            (
+                "items" | "additionalItems" | "additionalProperties" | "dependencies",
+                FieldType::Object(id),
+            ) => Some(*id),
+            _ => None,
+        }
+    }
+
     /// The name without its package: `PodSpec`.
     pub fn short_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()

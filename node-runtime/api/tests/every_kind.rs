@@ -15,12 +15,16 @@ fn full(schema: &Schema, id: TypeId, inside: &mut Vec<TypeId>) -> Value {
     inside.push(id);
     let fields = schema.get(id).fields.iter();
     let map: Map<String, Value> =
-        fields.map(|field| (field.name.to_string(), sample(schema, field, inside))).collect();
+        fields.map(|field| (field.name.to_string(), sample(schema, id, field, inside))).collect();
     inside.pop();
     Value::Object(map)
 }
 
-fn sample(schema: &Schema, field: &Field, inside: &mut Vec<TypeId>) -> Value {
+fn sample(schema: &Schema, owner: TypeId, field: &Field, inside: &mut Vec<TypeId>) -> Value {
+    if schema.get(owner).alternative(field).is_some() {
+        let one = json!({"title": "a"});
+        return if let FieldType::Map(_) = field.kind { json!({"key": one}) } else { one };
+    }
     match field.allowed() {
         [first, ..] if field.kind == FieldType::String => first.as_ref().into(),
         [first, ..] => json!([first]),

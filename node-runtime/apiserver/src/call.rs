@@ -52,7 +52,11 @@ impl Call {
             // These answer with whatever the other side sends.
             "log" | "exec" | "attach" | "portforward" | "proxy" => Output::default(),
             _ => {
-                let answer = Answer { list, protobuf: protobuf::has_form(&kind) };
+                let answer = Answer {
+                    list,
+                    protobuf: protobuf::has_form(&kind),
+                    table: kind.verbs.iter().any(|verb| verb == "get"),
+                };
                 negotiate(request.headers(), &query, answer)?
             }
         };

@@ -5,7 +5,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
 use minik_api::decode::{self, ContentType, FieldValidation};
 use minik_api::{Resource, apply, patch};
-use minik_meta::{FieldError, Path, Status, object};
+use minik_meta::field::go_plain;
+use minik_meta::{FieldError, GroupKind, Path, Status, object};
 use serde_json::Value;
 
 use crate::body::{self, Body, ReadError};
@@ -116,7 +117,15 @@ pub(crate) async fn optional(
 
 /// How to change an object.
 #[derive(Clone, Debug)]
-pub(crate) enum Patch {
+pub(crate) struct Patch {
+    how: How,
+    /// What a strict reader of the body objects to.
+    objections: Vec<String>,
+    validation: FieldValidation,
+}
+
+#[derive(Clone, Debug)]
+enum How {
     /// RFC 6902.
     Json(Value),
     /// RFC 7386.
@@ -130,13 +139,13 @@ pub(crate) enum Patch {
 /// The body as a patch.
 pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Patch, Status> {
     let media_type = media_type(request.headers()).to_owned();
-    let make: fn(Value) -> Patch = match media_type.as_str() {
-        "application/json-patch+json" => Patch::Json,
-        "application/merge-patch+json" => Patch::Merge,
+    let make: fn(Value) -> How = match media_type.as_str() {
+        "application/json-patch+json" => How::Json,
+        "application/merge-patch+json" => How::Merge,
         _ if call.kind.custom.is_some() && media_type.starts_with("application/strategic") => {
             return Err(Status::unsupported_media_type(CUSTOM_PATCH_TYPES));
         }
-        "application/strategic-merge-patch+json" => Patch::Strategic,
+        "application/strategic-merge-patch+json" => How::Strategic,
         APPLY_TYPE => return applied(call, request).await,
         _ => return Err(Status::unsupported_media_type(PATCH_TYPES)),
     };
@@ -146,8 +155,12 @@ pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Patch, 
         return Err(invalid_options(Verb::Patch, &[error]));
     }
     let bytes = bytes(request).await?;
-    let (value, _) = decode::decode_any(&bytes, ContentType::Json)?;
-    Ok(make(value))
+    let (value, mut objections) = decode::decode_any(&bytes, ContentType::Json)?;
+    let how = make(value);
+    if let How::Json(_) = how {
+        objections.iter_mut().for_each(|text| text.insert_str(0, "json patch "));
+    }
+    Ok(Patch { how, objections, validation: validation(call)? })
 }
 
 /// The body as a configuration to apply.
@@ -163,21 +176,20 @@ async fn applied(call: &Call, request: Request<Body>) -> Result<Patch, Status> {
         let why = status.message.trim_start_matches("error decoding patch: ");
         Status::bad_request(format!("error decoding YAML: {why}"))
     })?;
-    match validation {
-        FieldValidation::Strict if !duplicates.is_empty() => {
-            let why = duplicates.join(", ");
+    let objections = duplicates.iter().map(|text| format!("error converting YAML to JSON: {text}"));
+    match (validation, objections.into_iter().next()) {
+        (FieldValidation::Strict, Some(why)) => {
             return Err(Status::bad_request(format!("error strict decoding YAML: {why}")));
         }
-        FieldValidation::Warn => duplicates.into_iter().for_each(|text| call.warn(text)),
-        FieldValidation::Strict | FieldValidation::Ignore => {}
+        (FieldValidation::Warn, Some(why)) => call.warn(why),
+        _ => {}
     }
-    Ok(Patch::Apply { config, force: call.query.flag("force") })
+    let how = How::Apply { config, force: call.query.flag("force") };
+    Ok(Patch { how, objections: Vec::new(), validation })
 }
 
-impl Patch {
-    /// What it makes of `current`, an object of `resource`, or of nothing, which only an apply
-    /// can. The result is not checked against the kind yet.
-    pub(crate) fn apply(
+impl How {
+    fn make(
         &self,
         call: &Call,
         resource: &Resource,
@@ -185,33 +197,77 @@ impl Patch {
     ) -> Result<Value, Status> {
         let mut changed = current.cloned().unwrap_or_default();
         match self {
-            Patch::Json(operations) => patch::json::apply(&mut changed, operations)?,
-            Patch::Merge(changes) => patch::merge::apply(&mut changed, changes),
-            Patch::Strategic(changes) => {
+            How::Json(operations) => patch::json::apply(&mut changed, operations)?,
+            How::Merge(changes) => patch::merge::apply(&mut changed, changes),
+            How::Strategic(changes) => {
                 patch::strategic::apply(&resource.schema, &mut changed, changes)?;
             }
-            Patch::Apply { config, force } => {
+            How::Apply { config, force } => {
                 let writer = Writer::new(call);
                 changed = apply::apply(&writer.write(resource), current, config, *force)?;
-                // Nulls of the configuration.
-                decode::conform(resource, &mut changed, FieldValidation::Ignore)?;
             }
+        }
+        Ok(changed)
+    }
+}
+
+impl Patch {
+    /// Whether it is a configuration to apply.
+    pub(crate) fn is_apply(&self) -> bool {
+        matches!(self.how, How::Apply { .. })
+    }
+
+    /// What it makes of `current`, an object of `resource`, or of nothing, which only an apply
+    /// can. The result fits the kind; what did not is an error or a warning, as the request asks.
+    pub(crate) fn apply(
+        &self,
+        call: &Call,
+        resource: &Resource,
+        current: Option<&Value>,
+    ) -> Result<Value, Status> {
+        let mut changed = self.how.make(call, resource, current)?;
+        if self.is_apply() {
+            // Nulls of the configuration.
+            decode::conform(resource, &mut changed, FieldValidation::Ignore)?;
+            return Ok(changed);
+        }
+        // As upstream, what does not fit is blamed on the patch as a whole.
+        let refused = |why: String| {
+            let shown = match &self.how {
+                How::Strategic(changes) => go_plain(changes),
+                how => how.make(call, resource, current)?.to_string(),
+            };
+            let error = FieldError::invalid(&Path::new("patch"), shown, why);
+            Err(Status::invalid(&GroupKind::default(), "", &[error]))
+        };
+        let lenient = match self.validation {
+            FieldValidation::Strict => FieldValidation::Warn,
+            given => given,
+        };
+        let unknown = match decode::conform(resource, &mut changed, lenient) {
+            Ok(unknown) => unknown,
+            Err(status) => return refused(status.message),
+        };
+        let objections: Vec<_> = self.objections.iter().cloned().chain(unknown).collect();
+        match self.validation {
+            FieldValidation::Strict if !objections.is_empty() => {
+                return refused(format!("strict decoding error: {}", objections.join(", ")));
+            }
+            FieldValidation::Warn => objections.into_iter().for_each(|text| call.warn(text)),
+            FieldValidation::Strict | FieldValidation::Ignore => {}
         }
         Ok(changed)
     }
 
     /// Where the owners of the result come from.
     pub(crate) fn owners(&self) -> Owners {
-        match self {
-            Patch::Json(_) | Patch::Merge(_) | Patch::Strategic(_) => Owners::Track,
-            Patch::Apply { .. } => Owners::AsGiven,
-        }
+        if self.is_apply() { Owners::AsGiven } else { Owners::Track }
     }
 
     /// Takes over the owners that an apply gave to `given`, where only parts of that are taken.
     pub(crate) fn keep_owners(&self, given: &Value, changed: &mut Value) {
-        if let (Patch::Apply { .. }, Some(entries)) =
-            (self, object::at(given, &["metadata", "managedFields"]))
+        if let (true, Some(entries)) =
+            (self.is_apply(), object::at(given, &["metadata", "managedFields"]))
         {
             object::set(changed, &["metadata", "managedFields"], entries.clone());
         }

@@ -55,6 +55,8 @@ pub(crate) struct Answer {
     pub(crate) list: bool,
     /// Whether the kind has a protobuf form.
     pub(crate) protobuf: bool,
+    /// Whether there are objects to make a table of: reviews, for instance, are only answers.
+    pub(crate) table: bool,
 }
 
 /// One clause of an `Accept` header.
@@ -118,6 +120,7 @@ pub(crate) fn negotiate(
         match (shape(clause, query, answer.list), format) {
             // The columns of tables are JSON by nature.
             (Some(Shape::Table { .. }), Format::Protobuf) => {}
+            (Some(Shape::Table { .. }), _) if !answer.table => {}
             (Some(Shape::Whole), Format::Protobuf) if !answer.protobuf => {}
             (Some(shape), _) => return Ok(Output { format, shape }),
             (None, _) => {}
@@ -167,7 +170,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(accept: &str, list: bool, expected: Expect) {
-        check_kind(accept, Answer { list, protobuf: true }, expected);
+        check_kind(accept, Answer { list, protobuf: true, table: true }, expected);
     }
 
     #[track_caller]
@@ -179,6 +182,20 @@ mod tests {
             Err(status) => format!("{} {}", status.code, status.message),
         };
         expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn answers_that_are_no_objects_have_no_table() {
+        let review = Answer { list: false, protobuf: true, table: false };
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        check_kind(
+            table,
+            review,
+            expect![
+                "406 only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+            ],
+        );
+        check_kind(&format!("{table},application/json"), review, expect!["Json Whole"]);
     }
 
     #[test]
@@ -209,7 +226,7 @@ mod tests {
 
     #[test]
     fn protobuf_is_for_what_has_a_form_in_it() {
-        let custom = Answer { list: true, protobuf: false };
+        let custom = Answer { list: true, protobuf: false, table: true };
         let both = "application/vnd.kubernetes.protobuf;stream=watch,application/json";
         check(both, false, expect!["Protobuf Whole"]);
         check_kind(both, custom, expect!["Json Whole"]);

@@ -26,7 +26,7 @@ use serde_json::json;
 use tracing::debug;
 
 use crate::garbage::departed::Departed;
-use crate::garbage::judge::{FOREGROUND, ORPHAN, Owner, Verdict, has_finalizer, judge};
+use crate::garbage::judge::{Dependents, FOREGROUND, ORPHAN, Owner, Verdict, has_finalizer, judge};
 use crate::metadata::{Kind, Meta, Monitors, describe};
 use crate::wiring::{Running, Wiring};
 
@@ -214,12 +214,17 @@ async fn collect(ctx: &Context, item: &Item, meta: &Meta) -> Result<Requeue, Rec
     for owner in owners(meta) {
         facts.push((owner.uid.clone(), ctx.owner(meta, owner).await?));
     }
-    let has_dependents = !ctx.monitors.owned_by(meta.uid_str()).is_empty();
-    match judge(&facts, has_dependents, meta) {
+    match judge(&facts, dependents(ctx, meta), meta) {
         Verdict::Keep => Ok(Requeue::WhenChanged),
         Verdict::KeepForNow => Ok(Requeue::After(UNKNOWN_KIND_RETRY)),
         Verdict::DropOwners(uids) => {
             drop_owners(ctx, item, meta, &uids).await?;
+            Ok(Requeue::WhenChanged)
+        }
+        Verdict::Unblock => {
+            let mut owners = owners(meta).to_vec();
+            owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+            write_owners(ctx, &item.kind, meta, &owners).await?;
             Ok(Requeue::WhenChanged)
         }
         Verdict::Delete(how) => {
@@ -227,6 +232,14 @@ async fn collect(ctx: &Context, item: &Item, meta: &Meta) -> Result<Requeue, Rec
             Ok(Requeue::WhenChanged)
         }
     }
+}
+
+fn dependents(ctx: &Context, meta: &Meta) -> Dependents {
+    let owned = ctx.monitors.owned_by(meta.uid_str());
+    if owned.iter().any(|(_, one)| one.is_terminating() && has_finalizer(one, FOREGROUND)) {
+        return Dependents::Waiting;
+    }
+    if owned.is_empty() { Dependents::None } else { Dependents::Some }
 }
 
 async fn delete(

@@ -236,6 +236,24 @@ impl fmt::Display for FieldError {
 
 impl std::error::Error for FieldError {}
 
+/// A value as Go's `%+v` prints it: some of upstream's messages show objects so.
+pub fn go_plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            format!("[{}]", list.iter().map(go_plain).collect::<Vec<_>>().join(" "))
+        }
+        Value::Object(map) => {
+            let mut entries: Vec<_> =
+                map.iter().map(|(key, value)| format!("{key}:{}", go_plain(value))).collect();
+            entries.sort_unstable();
+            format!("map[{}]", entries.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// A string as Go's `%q` prints it: upstream's messages quote with it.
 pub fn go_quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);

@@ -133,7 +133,7 @@ async fn register(name: &str, client: &Client) -> Result<(), kube::Error> {
     let room = json!({ "cpu": "4", "memory": "8Gi", "pods": "100", "ephemeral-storage": "50Gi" });
     let status = json!({ "status": {
         "capacity": room, "allocatable": room,
-        "addresses": [{ "type": "InternalIP", "address": "192.168.64.2" },
+        "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" },
                       { "type": "Hostname", "address": name }],
         "conditions": [condition("Ready", "True"), condition("MemoryPressure", "False"),
             condition("DiskPressure", "False"), condition("PIDPressure", "False")],
@@ -226,7 +226,7 @@ fn status_of(pod: &Pod, address: &str) -> Value {
         "phase": phase,
         "podIP": address,
         "podIPs": [{ "ip": address }],
-        "hostIP": "192.168.64.2",
+        "hostIP": "127.0.0.1",
         "startTime": now,
         "conditions": [condition("Initialized", true), condition("Ready", ready),
             condition("ContainersReady", ready), condition("PodScheduled", true)],

@@ -161,3 +161,27 @@ async fn pods_leave_a_node_that_is_deleted() {
     .await;
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn objects_that_own_each_other_in_a_circle_all_go() {
+    let cluster = Cluster::start().await.expect("a cluster");
+    let client = cluster.admin();
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "default");
+    let mut uids = Vec::new();
+    for name in ["a", "b", "c"] {
+        let map: ConfigMap = yaml_like(json!({ "metadata": { "name": name } }));
+        let made = maps.create(&PostParams::default(), &map).await.expect("it is made");
+        uids.push(made.metadata.uid.expect("a uid"));
+    }
+    for (name, owner) in [("a", 2), ("b", 0), ("c", 1)] {
+        let owner = json!({ "apiVersion": "v1", "kind": "ConfigMap", "controller": true,
+            "name": ["a", "b", "c"][owner], "uid": uids[owner], "blockOwnerDeletion": true });
+        let patch = Patch::Merge(json!({ "metadata": { "ownerReferences": [owner] } }));
+        maps.patch(name, &PatchParams::default(), &patch).await.expect("owned");
+    }
+    maps.delete("a", &DeleteParams::foreground()).await.expect("deletion begins");
+    for name in ["a", "b", "c"] {
+        gone(&maps, name).await;
+    }
+    cluster.stop().await;
+}

@@ -54,7 +54,7 @@ async fn a_load_balancer_is_a_node() {
     until(&services, "web", "it has the node's address", |service| {
         let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
         let ingress = status.and_then(|status| status.ingress.as_deref()).unwrap_or_default();
-        ingress.iter().any(|one| one.ip.as_deref() == Some("192.168.64.2"))
+        ingress.iter().any(|one| one.ip.as_deref() == Some("127.0.0.1"))
     })
     .await;
     cluster.stop().await;

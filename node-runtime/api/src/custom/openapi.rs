@@ -24,7 +24,15 @@ pub(crate) fn schemas(resource: &Resource, flavor: Flavor) -> Vec<(String, Value
     let definition = custom.definition();
     let name = resource.definition();
     let mut schema = schema_of(&definition, custom.version()).cloned().unwrap_or_else(|| json!({}));
-    complete(&mut schema, flavor, true);
+    match flavor {
+        // Any property named here would make kubectl take the others for mistakes.
+        Flavor::V2 if preserves(&schema) => schema = json!({"type": "object"}),
+        Flavor::V2 => {
+            simplify(&mut schema);
+            complete(&mut schema, flavor, true);
+        }
+        Flavor::V3 => complete(&mut schema, flavor, true),
+    }
     schema["x-kubernetes-group-version-kind"] = json!([gvk_extension(resource, &resource.kind)]);
     let text = |description: &str| json!({"type": "string", "description": description});
     let list = json!({
@@ -55,19 +63,63 @@ fn reference(name: &str, description: &str, flavor: Flavor) -> Value {
     }
 }
 
-/// Adds what objects have to the root and to objects inside, and takes away what the older form
-/// cannot say.
-fn complete(schema: &mut Value, flavor: Flavor, root: bool) {
+fn preserves(schema: &Value) -> bool {
+    schema["x-kubernetes-preserve-unknown-fields"] == true
+}
+
+/// Takes away what the older form, or kubectl with it, cannot say.
+fn simplify(schema: &mut Value) {
+    let preserves = preserves(schema);
     let Value::Object(map) = schema else { return };
-    if flavor == Flavor::V2 {
-        for key in ["allOf", "anyOf", "oneOf", "not"] {
-            map.shift_remove(key);
-        }
-        if map.shift_remove("nullable") == Some(Value::Bool(true)) {
-            map.shift_remove("type");
+    for key in ["allOf", "anyOf", "oneOf", "not"] {
+        map.shift_remove(key);
+    }
+    let nullable = map.shift_remove("nullable") == Some(Value::Bool(true));
+    if nullable || preserves {
+        // Values without a type must have neither.
+        map.shift_remove("items");
+        map.shift_remove("properties");
+    }
+    let array_of_anything = map.get("type") == Some(&json!("array")) && !map.contains_key("items");
+    let open_object = preserves && map.get("type") == Some(&json!("object"));
+    if nullable || array_of_anything || open_object {
+        map.shift_remove("type");
+    }
+    let is_nullable = |value: &Value| value["nullable"] == true;
+    let nullables: Vec<Value> = object_of(map, "properties")
+        .filter(|(_, value)| is_nullable(value))
+        .map(|(name, _)| json!(name))
+        .collect();
+    if let Some(Value::Array(required)) = map.get_mut("required") {
+        required.retain(|name| !nullables.contains(name));
+    }
+    let no_values_required = map.get("additionalProperties").is_some_and(is_nullable);
+    if no_values_required || map.get("required") == Some(&json!([])) {
+        map.shift_remove("required");
+    }
+    if let Some(Value::Object(properties)) = map.get_mut("properties") {
+        properties.values_mut().for_each(simplify);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = map.get_mut(key) {
+            simplify(inner);
         }
     }
-    let embedded = map.get("x-kubernetes-embedded-resource") == Some(&Value::Bool(true));
+}
+
+fn object_of<'a>(
+    map: &'a Map<String, Value>,
+    key: &str,
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    map.get(key).and_then(Value::as_object).into_iter().flatten()
+}
+
+/// Adds what objects have to the root and to objects inside.
+fn complete(schema: &mut Value, flavor: Flavor, root: bool) {
+    let Value::Object(map) = schema else { return };
+    let is = |key: &str| map.get(key) == Some(&Value::Bool(true));
+    let open = flavor == Flavor::V2 && is("x-kubernetes-preserve-unknown-fields");
+    let embedded = is("x-kubernetes-embedded-resource") && !open;
     if let Some(Value::Object(properties)) = map.get_mut("properties") {
         properties.values_mut().for_each(|value| complete(value, flavor, false));
     }
@@ -88,6 +140,12 @@ fn complete(schema: &mut Value, flavor: Flavor, root: bool) {
         properties["metadata"] = metadata;
         if root {
             map.entry("type").or_insert_with(|| "object".into());
+        } else if let Value::Array(required) = map.entry("required").or_insert_with(|| json!([])) {
+            for name in ["kind", "apiVersion"].map(Value::from) {
+                if !required.contains(&name) {
+                    required.push(name);
+                }
+            }
         }
     }
 }

@@ -35,9 +35,12 @@ pub(super) fn definition(spec: Value) -> Value {
 }
 
 fn resource(spec: Value) -> Resource {
-    let definition = definition(spec);
+    resource_of(&definition(spec))
+}
+
+fn resource_of(definition: &Value) -> Resource {
     let source = Bytes::from(definition.to_string());
-    resources(&definition, &source, 1).remove(0)
+    resources(definition, &source, 1).remove(0)
 }
 
 /// The object after decoding and defaults, its warnings, and what is wrong with it.
@@ -286,4 +289,41 @@ fn the_schema_in_the_form_of_built_in_types() {
     let metadata = root.field("metadata").unwrap();
     let crate::schema::FieldType::Object(metadata) = metadata.kind else { panic!("an object") };
     assert!(schema.get(metadata).field("ownerReferences").is_some());
+}
+
+/// The schema of Widgets in an OpenAPI document of version 2, without what all objects have.
+fn published(root: Value) -> String {
+    let mut definition = definition(json!({}));
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = root;
+    let resource = resource_of(&definition);
+    let (_, mut schema) = openapi::schemas(&resource, crate::openapi::Flavor::V2).remove(0);
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.retain(|name, _| !["apiVersion", "kind", "metadata"].contains(&name.as_str()));
+    }
+    schema.as_object_mut().expect("a schema").shift_remove("x-kubernetes-group-version-kind");
+    schema.to_string()
+}
+
+#[test]
+fn openapi_2_says_what_kubectl_understands() {
+    let check = |schema: Value, expected: Expect| expected.assert_eq(&published(schema));
+    check(
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "description": "d",
+            "properties": {"spec": {"type": "object"}}}),
+        expect![[r#"{"type":"object"}"#]],
+    );
+    check(
+        json!({"type": "object", "required": ["a", "n"], "properties": {
+            "a": {"type": "array", "items": {"type": "string"}},
+            "n": {"type": "array", "nullable": true, "items": {"type": "string"}},
+            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                "properties": {"x": {"type": "string"}}},
+            "not": {"type": "string", "not": {"enum": ["z"]}, "anyOf": [{"enum": ["y"]}]},
+            "pod": {"type": "object", "x-kubernetes-embedded-resource": true,
+                "properties": {"spec": {"type": "object"}}},
+        }}),
+        expect![[
+            r##"{"type":"object","required":["a"],"properties":{"a":{"type":"array","items":{"type":"string"}},"n":{},"open":{"x-kubernetes-preserve-unknown-fields":true},"not":{"type":"string"},"pod":{"type":"object","x-kubernetes-embedded-resource":true,"properties":{"spec":{"type":"object"},"apiVersion":{"type":"string","description":"APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources"},"kind":{"type":"string","description":"Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds"},"metadata":{"description":"Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata","$ref":"#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}},"required":["kind","apiVersion"]}}}"##
+        ]],
+    );
 }

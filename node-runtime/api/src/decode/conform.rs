@@ -3,7 +3,7 @@
 use minik_meta::Quantity;
 use serde_json::{Map, Number, Value};
 
-use crate::schema::{FieldType, Schema, SchemaRef, Type};
+use crate::schema::{FieldType, Schema, SchemaRef, Type, TypeId};
 
 /// So many unknown fields are reported at most.
 const UNKNOWN_MAX: usize = 100;
@@ -80,7 +80,13 @@ impl<'a> Walk<'a> {
                 }
                 path.push_str(key);
             }
-            outcome = self.value(ty, &field.kind, value);
+            outcome = match (ty.alternative(field), &field.kind, value) {
+                (Some(id), FieldType::Map(_), Value::Object(map)) => {
+                    self.map(map, |walk, value| walk.alternative(id, value))
+                }
+                (Some(id), _, value) => self.alternative(id, value),
+                (None, kind, value) => self.value(ty, kind, value),
+            };
             self.path.truncate(lengths.0);
             self.go_path.truncate(lengths.1);
             true
@@ -135,33 +141,50 @@ impl<'a> Walk<'a> {
             }
             (FieldType::Time | FieldType::MicroTime, Value::String(text)) => time(text),
             (FieldType::Object(id), Value::Object(map)) => self.object(self.schema.get(*id), map),
-            (FieldType::List(item), Value::Array(list)) => self.list(owner, item, list),
+            (FieldType::List(item), Value::Array(list)) => {
+                self.list(list, |walk, value| walk.item(owner, item, value))
+            }
             (FieldType::Map(item), Value::Object(map)) => {
-                for (key, value) in map.iter_mut() {
-                    let before = self.path.len();
-                    self.path.push_str(&format!(".{key}"));
-                    self.item(owner, item, value)?;
-                    self.path.truncate(before);
-                }
-                Ok(())
+                self.map(map, |walk, value| walk.item(owner, item, value))
             }
             _ => Err(self.wrong_type(owner, kind, value)),
         }
     }
 
+    /// What is an object of a type, a list of them, or something else that is left alone.
+    fn alternative(&mut self, id: TypeId, value: &mut Value) -> Result<(), String> {
+        match value {
+            Value::Object(map) => self.object(self.schema.get(id), map),
+            Value::Array(list) => self.list(list, |walk, value| walk.alternative(id, value)),
+            _ => Ok(()),
+        }
+    }
+
+    fn map(
+        &mut self,
+        map: &mut Map<String, Value>,
+        fit: impl Fn(&mut Self, &mut Value) -> Result<(), String>,
+    ) -> Result<(), String> {
+        map.iter_mut()
+            .try_for_each(|(key, value)| self.below(&format!(".{key}"), |walk| fit(walk, value)))
+    }
+
     fn list(
         &mut self,
-        owner: &'a Type,
-        item: &'a FieldType,
         list: &mut [Value],
+        fit: impl Fn(&mut Self, &mut Value) -> Result<(), String>,
     ) -> Result<(), String> {
-        for (index, value) in list.iter_mut().enumerate() {
-            let before = self.path.len();
-            self.path.push_str(&format!("[{index}]"));
-            self.item(owner, item, value)?;
-            self.path.truncate(before);
-        }
-        Ok(())
+        list.iter_mut().enumerate().try_for_each(|(index, value)| {
+            self.below(&format!("[{index}]"), |walk| fit(walk, value))
+        })
+    }
+
+    fn below<T>(&mut self, step: &str, fit: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.path.len();
+        self.path.push_str(step);
+        let outcome = fit(self);
+        self.path.truncate(before);
+        outcome
     }
 
     /// A list item or map value: null becomes the zero value of its type.

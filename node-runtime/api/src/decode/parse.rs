@@ -1,11 +1,13 @@
 //! JSON and YAML text to a value, noting keys given twice. Depth is bounded by the parsers.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::{Map, Number, Value};
+use serde_yaml::Spanned;
 use serde_yaml::options::DuplicateKeyPolicy;
 
 /// Deepest nesting of YAML; as deep as the JSON parser goes.
@@ -18,7 +20,8 @@ const DUPLICATES_MAX: usize = 20;
 /// A parsed document.
 pub(super) struct Parsed {
     pub(super) value: Value,
-    /// `duplicate field "…"` for every key given twice; the last value was kept.
+    /// `duplicate field "…"` for every key given twice; the last value was kept. For YAML one text
+    /// about all of them, in the words of upstream's parser.
     pub(super) duplicates: Vec<String>,
 }
 
@@ -40,7 +43,115 @@ pub(super) fn yaml(bytes: &[u8]) -> Result<Parsed, String> {
         legacy_octal_numbers: true,
         with_snippet: false,
     };
-    serde_yaml::from_slice_with_options(bytes, options).map_err(|error| error.to_string())
+    let parsed: Parsed = serde_yaml::from_slice_with_options(bytes, options.clone())
+        .map_err(|error| error.to_string())?;
+    if parsed.duplicates.is_empty() {
+        return Ok(parsed);
+    }
+    let Repeated(lines) =
+        serde_yaml::from_slice_with_options(bytes, options).map_err(|error| error.to_string())?;
+    let mut text = "yaml: unmarshal errors:".to_owned();
+    for (line, key) in lines.iter().take(DUPLICATES_MAX) {
+        text.push_str(&format!("\n  line {line}: key {key:?} already set in map"));
+    }
+    Ok(Parsed { duplicates: vec![text], ..parsed })
+}
+
+/// Brings objections to fields (`unknown field "…"`, `duplicate field "…"`) into the order in which
+/// a reader of the JSON text comes to them.
+pub(super) fn in_order(bytes: &[u8], objections: &mut [String]) {
+    let Ok(Paths(paths)) = serde_json::from_slice(bytes) else { return };
+    let place = |text: &String| {
+        let path = text.split('"').nth(1).unwrap_or_default();
+        let nth = usize::from(text.starts_with("duplicate"));
+        let mut places = paths.iter().enumerate().filter(|(_, one)| *one == path);
+        places.nth(nth).map_or(usize::MAX, |(at, _)| at)
+    };
+    objections.sort_by_cached_key(place);
+}
+
+/// The paths of all keys of a document, in the order of the text.
+struct Paths(Vec<String>);
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let notes = RefCell::new(Notes { all: Some(Vec::new()), ..Notes::default() });
+        Seed { notes: &notes }.deserialize(deserializer)?;
+        Ok(Self(notes.into_inner().all.unwrap_or_default()))
+    }
+}
+
+/// Keys given again in one map of a YAML document, each with the line of the later value.
+struct Repeated(Vec<(u64, String)>);
+
+impl<'de> Deserialize<'de> for Repeated {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RepeatedVisitor)
+    }
+}
+
+struct RepeatedVisitor;
+
+impl<'de> Visitor<'de> for RepeatedVisitor {
+    type Value = Repeated;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a YAML value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_none<E>(self) -> Result<Repeated, E> {
+        Ok(Repeated(Vec::new()))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Repeated, D::Error> {
+        Repeated::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Repeated, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Repeated(more)) = items.next_element()? {
+            all.extend(more);
+        }
+        Ok(Repeated(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Repeated, A::Error> {
+        let (mut all, mut seen) = (Vec::new(), HashSet::new());
+        while let Some(Key(key)) = entries.next_key()? {
+            let value: Spanned<Repeated> = entries.next_value()?;
+            all.extend(value.value.0);
+            if seen.contains(&key) {
+                all.push((value.referenced.line(), key));
+            } else {
+                seen.insert(key);
+            }
+        }
+        Ok(Repeated(all))
+    }
 }
 
 impl<'de> Deserialize<'de> for Parsed {
@@ -55,6 +166,8 @@ impl<'de> Deserialize<'de> for Parsed {
 struct Notes {
     path: String,
     duplicates: Vec<String>,
+    /// The paths of all keys, where they are wanted.
+    all: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy)]
@@ -70,6 +183,12 @@ impl Seed<'_> {
         let result = read(self);
         self.notes.borrow_mut().path.truncate(before);
         result
+    }
+
+    fn note_path(self) {
+        let mut notes = self.notes.borrow_mut();
+        let Notes { path, all: Some(all), .. } = &mut *notes else { return };
+        all.push(path.clone());
     }
 
     fn note_duplicate(self, key: &str) {
@@ -156,8 +275,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<Key>()? {
             let dot = if self.notes.borrow().path.is_empty() { "" } else { "." };
-            let value =
-                self.below(format_args!("{dot}{}", key.0), |seed| entries.next_value_seed(seed))?;
+            let value = self.below(format_args!("{dot}{}", key.0), |seed| {
+                seed.note_path();
+                entries.next_value_seed(seed)
+            })?;
             if map.contains_key(&key.0) {
                 self.note_duplicate(&key.0);
             }

@@ -106,6 +106,25 @@ fn zero_values_are_stored_as_upstream_stores_them() {
     );
 }
 
+/// Clients that write protobuf send every field of a schema.
+#[test]
+fn schemas_inside_schemas_lose_their_zero_values_too() {
+    let empty = json!({"type": "string", "format": "", "uniqueItems": false});
+    let schema = json!({
+        "items": empty, "additionalProperties": empty,
+        "properties": {"a": {"items": [empty], "additionalProperties": false}},
+        "dependencies": {"a": empty, "b": ["c"]},
+    });
+    check(
+        "apiextensions.k8s.io",
+        "CustomResourceDefinition",
+        json!({"spec": {"group": "g", "versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}}),
+        expect![[
+            r#"{"spec":{"group":"g","versions":[{"name":"v1","schema":{"openAPIV3Schema":{"items":{"type":"string"},"additionalProperties":{"type":"string"},"properties":{"a":{"items":[{"type":"string"}],"additionalProperties":false}},"dependencies":{"a":{"type":"string"},"b":["c"]}}},"served":false,"storage":false}],"names":{"kind":"","plural":""},"scope":"","conversion":{"strategy":"None"}},"metadata":{},"status":{"acceptedNames":{"kind":"","plural":""}}}"#
+        ]],
+    );
+}
+
 #[test]
 fn quantities_become_canonical() {
     check(

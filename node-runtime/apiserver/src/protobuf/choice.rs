@@ -32,14 +32,7 @@ impl Choice {
 
 /// What `field` of `shape` may be, if it is such a field.
 pub(super) fn choice(shape: &Type, field: &Field) -> Option<Choice> {
-    if shape.short_name() != "JSONSchemaProps" {
-        return None;
-    }
-    // `not` is a schema and nothing else.
-    let id = match &shape.field("not")?.kind {
-        minik_api::schema::FieldType::Object(id) => *id,
-        _ => return None,
-    };
+    let id = shape.alternative(field)?;
     match field.name.as_ref() {
         "items" => Some(Choice::Schemas(id)),
         "additionalItems" | "additionalProperties" => Some(Choice::Flag(id)),

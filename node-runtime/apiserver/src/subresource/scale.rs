@@ -55,7 +55,6 @@ fn replaced<'a>(call: &'a Call, kind: &'a Resource, wanted: Value) -> Change<'a>
 fn patched<'a>(call: &'a Call, kind: &'a Resource, patch: &'a Patch) -> Change<'a> {
     Box::new(move |current| {
         let mut wanted = patch.apply(call, kind, Some(current))?;
-        minik_api::conform(kind, &mut wanted, input::validation(call)?)?;
         if patch.owners() == Owners::Track {
             apply::track(&Writer::new(call).write(kind), Some(current), &mut wanted);
         }

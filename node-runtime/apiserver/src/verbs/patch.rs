@@ -1,7 +1,6 @@
 //! Changes parts of an object; an apply makes it, too.
 
 use http::{Request, Response, StatusCode};
-use minik_api::{FieldValidation, decode};
 use minik_meta::{Reason, Status, object};
 use serde_json::Value;
 
@@ -27,12 +26,11 @@ pub(crate) async fn patch_part(
     part: Part,
 ) -> Result<Response<Body>, Status> {
     let patch = input::patch(call, request).await?;
-    let validation = input::validation(call)?;
     let modified = async || {
-        let change = change(call, &patch, validation);
+        let change = change(call, &patch);
         write::modify(call, part, patch.owners(), change).await
     };
-    if part == Part::Main && matches!(patch, Patch::Apply { .. }) {
+    if part == Part::Main && patch.is_apply() {
         for _ in 0..TRIES_MAX {
             if exists(call) {
                 match modified().await {
@@ -71,11 +69,9 @@ async fn create_applied(call: &Call, patch: &Patch) -> Result<Value, Status> {
     write::create(call, Owners::AsGiven, object).await
 }
 
-fn change<'a>(call: &'a Call, patch: &'a Patch, validation: FieldValidation) -> Change<'a> {
+fn change<'a>(call: &'a Call, patch: &'a Patch) -> Change<'a> {
     Box::new(move |current| {
         let mut changed = patch.apply(call, &call.kind, Some(current))?;
-        let warnings = decode::conform(&call.kind, &mut changed, validation)?;
-        warnings.into_iter().for_each(|text| call.warn(text));
         write::place(call, &mut changed)?;
         if object::resource_version(&changed).is_empty() {
             let version = object::resource_version(current).to_owned();

@@ -101,6 +101,17 @@ impl Api {
         headers: &[(&str, &str)],
     ) -> Answer {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        self.ask_bytes(user, what, body, headers).await
+    }
+
+    /// Asks with a body as it is written here.
+    pub(crate) async fn ask_bytes(
+        &self,
+        user: User,
+        what: &str,
+        body: Bytes,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let response = self.raw(user, what, body, headers).await;
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.expect("body").to_bytes();

@@ -1,6 +1,6 @@
 //! Create, update, patch, delete: what is stored and what is refused.
 
-use expect_test::expect;
+use expect_test::{Expect, expect};
 use serde_json::json;
 
 use crate::harness::{Api, MAPS, PODS, config_map, pod};
@@ -123,6 +123,57 @@ async fn unknown_fields_are_told_or_refused() {
     let strict = api.post(&format!("{MAPS}?fieldValidation=Strict"), body).await;
     expect![[r#"400 BadRequest: ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "datta""#]]
         .assert_eq(&strict.failure());
+}
+
+#[tokio::test]
+async fn what_a_patch_says_twice_or_wrongly_is_told_or_refused() {
+    let api = Api::new().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    api.post(maps, config_map("a")).await.ok();
+    let check = async |kind: &str, body: &str, expected: Expect| {
+        let content_type = format!("application/{kind}-patch+json");
+        let ask = async |validation: &str| {
+            let path = format!("{maps}/a?dryRun=All&fieldValidation={validation}");
+            let headers = [("content-type", content_type.as_str())];
+            let what = format!("PATCH {path}");
+            api.ask_bytes(User::admin(), &what, body.to_owned().into(), &headers).await
+        };
+        let (strict, warn) = (ask("Strict").await, ask("Warn").await);
+        ask("Ignore").await.ok();
+        let strict = strict.failure();
+        let (patch, why) = strict.split_once("strict decoding error: ").expect("a reason");
+        assert!(
+            patch.starts_with("422 Invalid:  \"\" is invalid: patch: Invalid value: "),
+            "{patch}"
+        );
+        assert!(!patch.contains("map[") || patch.contains("map[data:map[k:w] extra:<nil>]"));
+        expected.assert_eq(&format!("{why}\n{:?}", warn.warnings()));
+    };
+    check(
+        "merge",
+        r#"{"data":{"k":"v","k":"w"},"extra":1}"#,
+        expect![[r#"
+        duplicate field "data.k", unknown field "extra"
+        ["299 - \"duplicate field \\\"data.k\\\"\"", "299 - \"unknown field \\\"extra\\\"\""]"#]],
+    )
+    .await;
+    check(
+        "strategic-merge",
+        r#"{"data":{"k":"v","k":"w"},"extra":null}"#,
+        expect![[r#"
+        duplicate field "data.k"
+        ["299 - \"duplicate field \\\"data.k\\\"\""]"#]],
+    )
+    .await;
+    check("json", r#"[{"op":"add","op":"add","path":"/extra","value":1}]"#, expect![[r#"
+        json patch duplicate field "[0].op", unknown field "extra"
+        ["299 - \"json patch duplicate field \\\"[0].op\\\"\"", "299 - \"unknown field \\\"extra\\\"\""]"#]]).await;
+    let wrong = api.patch(&format!("{maps}/a"), json!({"data": {"k": 1}})).await.failure();
+    let (start, end) = (
+        r#"422 Invalid:  "" is invalid: patch: Invalid value: "{\"apiVersion\":\"v1\""#,
+        "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+    );
+    assert!(wrong.starts_with(start) && wrong.ends_with(end), "{wrong}");
 }
 
 #[tokio::test]

@@ -22,6 +22,17 @@ pub(super) enum Owner {
     Unknown,
 }
 
+/// What is true of the objects that it owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dependents {
+    /// There are none.
+    None,
+    /// There are some.
+    Some,
+    /// One of them is being deleted and waits for dependents of its own: perhaps a circle.
+    Waiting,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Verdict {
@@ -31,6 +42,8 @@ pub(super) enum Verdict {
     KeepForNow,
     /// Remove the references to these owners.
     DropOwners(Vec<String>),
+    /// Let its owners go without waiting for it; then look again.
+    Unblock,
     /// Delete it, and its own dependents in this way.
     Delete(PropagationPolicy),
 }
@@ -41,7 +54,7 @@ pub(super) fn has_finalizer(meta: &Meta, name: &str) -> bool {
 }
 
 /// Decides about an object that is not being deleted.
-pub(super) fn judge(owners: &[(String, Owner)], has_dependents: bool, meta: &Meta) -> Verdict {
+pub(super) fn judge(owners: &[(String, Owner)], dependents: Dependents, meta: &Meta) -> Verdict {
     let are = |what: Owner| owners.iter().filter(move |(_, owner)| *owner == what);
     if owners.is_empty() {
         return Verdict::Keep;
@@ -57,7 +70,13 @@ pub(super) fn judge(owners: &[(String, Owner)], has_dependents: bool, meta: &Met
             .collect();
         return if gone.is_empty() { Verdict::Keep } else { Verdict::DropOwners(gone) };
     }
-    let how = if waiting && has_dependents {
+    let blocks = meta.metadata.owner_references.iter().flatten();
+    let blocks = blocks.into_iter().any(|owner| owner.block_owner_deletion == Some(true));
+    if waiting && dependents == Dependents::Waiting && blocks {
+        // In a circle each would wait for the next one for ever.
+        return Verdict::Unblock;
+    }
+    let how = if waiting && dependents != Dependents::None {
         PropagationPolicy::Foreground
     } else if has_finalizer(meta, ORPHAN) {
         PropagationPolicy::Orphan
@@ -77,7 +96,7 @@ mod tests {
     use PropagationPolicy::{Background, Foreground, Orphan};
 
     /// `there`, `absent`, `waits`, `unknown`, one for each owner.
-    fn verdict(owners: &str, has_dependents: bool, finalizers: &[&str]) -> Verdict {
+    fn verdict(owners: &str, dependents: Dependents, finalizers: &[&str]) -> Verdict {
         let owners: Vec<(String, Owner)> = owners
             .split_whitespace()
             .map(|word| {
@@ -92,7 +111,7 @@ mod tests {
             .collect();
         let mut meta: Meta = serde_json::from_str("{}").expect("nothing is required");
         meta.metadata.finalizers = Some(finalizers.iter().map(|name| (*name).to_owned()).collect());
-        judge(&owners, has_dependents, &meta)
+        judge(&owners, dependents, &meta)
     }
 
     fn delete(how: PropagationPolicy) -> Verdict {
@@ -107,14 +126,26 @@ mod tests {
     #[test_case("absent", delete(Background); "all are gone")]
     #[test_case("waits", delete(Background); "the owner waits and nobody waits for us")]
     fn verdicts(owners: &str, expected: Verdict) {
-        assert_eq!(verdict(owners, false, &[]), expected);
+        assert_eq!(verdict(owners, Dependents::None, &[]), expected);
     }
 
     #[test]
     fn how_its_own_dependents_go() {
-        assert_eq!(verdict("waits", true, &[]), delete(Foreground));
-        assert_eq!(verdict("absent", true, &[]), delete(Background));
-        assert_eq!(verdict("absent", true, &[ORPHAN]), delete(Orphan));
-        assert_eq!(verdict("absent", true, &[FOREGROUND]), delete(Foreground));
+        assert_eq!(verdict("waits", Dependents::Some, &[]), delete(Foreground));
+        assert_eq!(verdict("absent", Dependents::Some, &[]), delete(Background));
+        assert_eq!(verdict("absent", Dependents::Some, &[ORPHAN]), delete(Orphan));
+        assert_eq!(verdict("absent", Dependents::Some, &[FOREGROUND]), delete(Foreground));
+    }
+    #[test]
+    fn in_a_circle_one_stops_blocking_and_then_goes() {
+        let owners = [("1".to_owned(), Owner::WaitsForDependents)];
+        let mut meta: Meta = serde_json::from_value(serde_json::json!({"metadata": {
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1",
+                                 "blockOwnerDeletion": true}]}}))
+        .expect("metadata");
+        assert_eq!(judge(&owners, Dependents::Some, &meta), delete(Foreground));
+        assert_eq!(judge(&owners, Dependents::Waiting, &meta), Verdict::Unblock);
+        meta.metadata.owner_references.as_mut().expect("one")[0].block_owner_deletion = Some(false);
+        assert_eq!(judge(&owners, Dependents::Waiting, &meta), delete(Foreground));
     }
 }
