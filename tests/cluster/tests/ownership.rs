@@ -175,7 +175,7 @@ async fn objects_that_own_each_other_in_a_circle_all_go() {
     }
     for (name, owner) in [("a", 2), ("b", 0), ("c", 1)] {
         let owner = json!({ "apiVersion": "v1", "kind": "ConfigMap", "controller": true,
-            "name": ["a", "b", "c"][owner], "uid": uids[owner], "blockOwnerDeletion": true });
+            "name": (["a", "b", "c"][owner]), "uid": uids[owner], "blockOwnerDeletion": true });
         let patch = Patch::Merge(json!({ "metadata": { "ownerReferences": [owner] } }));
         maps.patch(name, &PatchParams::default(), &patch).await.expect("owned");
     }
