@@ -4,6 +4,7 @@
 //! [`prepare_create`], then [`validate`]. On update, [`prepare_update`] (or
 //! [`prepare_status_update`]), then [`validate_update`]. Objects are decoded and defaulted before.
 
+mod certificates;
 mod jobs;
 mod services;
 
@@ -15,6 +16,8 @@ use crate::custom::definition;
 use crate::defaults;
 use crate::resource::Resource;
 use crate::validate;
+
+pub use certificates::stamp_conditions;
 
 /// Metadata that only the server writes: an update keeps what is stored.
 const SERVER_METADATA: &[&str] =
@@ -110,6 +113,9 @@ pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) 
         }
     }
     *new = Value::Object(result);
+    if resource.is("certificates.k8s.io", "CertificateSigningRequest") {
+        certificates::prepare_status(new, &Value::Object(old.clone()));
+    }
 }
 
 /// Whether an object to be created follows the rules of its kind.

@@ -113,7 +113,7 @@ fn plug_in_create(call: &Call, object: &mut Value) -> Result<(), Status> {
         defaults::ingress_class(call, object)?;
     }
     if call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
-        certificates::of_new_request(call, object)?;
+        certificates::of_new_request(call, object);
     }
     defaults::protection(&call.kind, object);
     Ok(())
@@ -183,6 +183,7 @@ pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Stat
     pod_security::check(call, object)?;
     pod_security::check_namespace(call, None, object)?;
     escalation::check(call, None, object)?;
+    certificates::check_create(call, object)?;
     let question = || Question::new(call, Operation::Create, object::name(object));
     judge(call, question, Objects { new: Some(object), old: None }).await
 }
@@ -195,6 +196,7 @@ pub(crate) async fn check_update(
     new: &Value,
 ) -> Result<(), Status> {
     node::check_update(call, old, new)?;
+    certificates::check_update(call, old, new)?;
     // The rest of a pod's spec does not change what it may do.
     if part == Part::Main && !call.kind.is("", "Pod")
         || call.target.subresource == "ephemeralcontainers"

@@ -1,6 +1,8 @@
 //! Validation with rules in CEL: those of custom resources, evaluated when objects are written;
 //! those of definitions and admission policies, checked when they are.
 
+pub(crate) mod certificates;
+
 use minik_api::custom::{Custom, definition};
 use minik_api::strategy::{self, Write};
 use minik_cel::Budget;
@@ -29,6 +31,13 @@ pub(crate) fn validate(call: &Call, new: &Value, write: Write<'_>) -> Result<(),
     }
     if !matches!(write, Write::UpdateStatus(_)) {
         wrong.extend(policies::check::check(kind, new, old));
+    }
+    if kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        let part = match write {
+            Write::UpdateStatus(_) => certificates::Part::Status,
+            Write::Create | Write::Update(_) => certificates::Part::Main,
+        };
+        wrong.extend(certificates::wrong(new, old, part));
     }
     strategy::refuse(kind, new, &wrong)
 }

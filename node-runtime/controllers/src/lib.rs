@@ -4,6 +4,7 @@
 //! of each kind, and each writes through the API with its own identity. [`run`] starts those of
 //! `CONTROLLERS`.
 
+mod certificates;
 mod cron_job;
 mod daemon_set;
 mod deployment;
@@ -37,6 +38,7 @@ use std::time::Duration;
 
 use kube::Client;
 use minik_client::identity;
+use minik_pki::Ca;
 use minik_reconcile::Caches;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,9 @@ const FIRST_LISTS_MAX: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Certificate of the cluster's authority in PEM, published to every namespace.
     pub ca_pem: String,
+    /// The cluster's authority with its key, which signs certificates that were approved. Without
+    /// one, nothing is signed.
+    pub authority: Option<Ca>,
     /// The range pods get their addresses from, `10.244.0.0/16`; each node is given a part.
     pub pod_cidr: String,
     /// Prefix length of a node's part.
@@ -68,6 +73,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             ca_pem: String::new(),
+            authority: None,
             pod_cidr: "10.244.0.0/16".to_owned(),
             node_cidr_prefix: 24,
             node_grace: Duration::from_secs(40),
@@ -85,6 +91,9 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (root_ca::NAME, root_ca::start),
     (token_secret::NAME, token_secret::start),
     (garbage::NAME, garbage::start),
+    (certificates::approver::NAME, certificates::approver::start),
+    (certificates::signer::NAME, certificates::signer::start),
+    (certificates::cleaner::NAME, certificates::cleaner::start),
     (endpoints::slices::NAME, endpoints::slices::start),
     (endpoints::legacy::NAME, endpoints::legacy::start),
     (endpoints::mirror::NAME, endpoints::mirror::start),

@@ -19,6 +19,7 @@ use minik_client::identity;
 use minik_config::NodeConfig;
 use minik_cri::grpc::GrpcRuntime;
 use minik_kubelet::ServerConfig;
+use minik_pki::Ca;
 use minik_store::{Storage, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -150,8 +151,11 @@ fn spawn_control_plane(
 ) -> Result<(), Failure> {
     let make = maker(&server);
     let scheduler = make(identity::SCHEDULER);
+    let authority = |file| std::fs::read_to_string(config.paths.pki.join(file));
+    let ca_pem = authority("ca.crt")?;
     let controllers = minik_controllers::Config {
-        ca_pem: std::fs::read_to_string(config.paths.pki.join("ca.crt"))?,
+        authority: Some(Ca::from_pem(&ca_pem, &authority("ca.key")?)?),
+        ca_pem,
         pod_cidr: config.cluster.pod_cidr.to_string(),
         ..minik_controllers::Config::default()
     };

@@ -43,4 +43,16 @@ pub enum PkiError {
         /// What the parser said, with line and column.
         reason: String,
     },
+    /// A request asks for usages that nobody knows.
+    #[error("unrecognized usage values: [{}]", names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" "))]
+    Usages {
+        /// The usages.
+        names: Vec<String>,
+    },
+    /// The authority is no longer valid.
+    #[error("refusing to sign a certificate that expired in the past: NotAfter={at}")]
+    Ended {
+        /// When it ended.
+        at: time::OffsetDateTime,
+    },
 }

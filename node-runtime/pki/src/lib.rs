@@ -8,6 +8,8 @@ mod error;
 mod inspect;
 mod keys;
 mod kubeconfig;
+mod request;
+mod sign;
 
 pub use ca::{CA_VALIDITY, Ca, CertKey, LEAF_VALIDITY, LeafRequest, Usage};
 pub use error::PkiError;
@@ -17,3 +19,5 @@ pub use kubeconfig::{
     AuthInfo, Cluster, Context, Credentials, Entry, Kubeconfig, NamedAuthInfo, NamedCluster,
     NamedContext, Pem,
 };
+pub use request::{RequestError, SigningRequest, check_certificates};
+pub use sign::{KeyUsages, SIGNED_BACKDATE};

@@ -114,8 +114,11 @@ impl Cluster {
                 server.run(stop).await;
             }
         });
-        let controllers =
-            minik_controllers::Config { ca_pem: cluster.ca_pem.clone(), ..controllers };
+        let controllers = minik_controllers::Config {
+            ca_pem: cluster.ca_pem.clone(),
+            authority: Some(cluster.authority.clone()),
+            ..controllers
+        };
         let service = cluster.service.clone();
         let clients = move |user: &str| client_of(&service, user);
         cluster.running.spawn(minik_controllers::run(controllers, clients, stop.clone()));

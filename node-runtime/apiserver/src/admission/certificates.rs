@@ -1,20 +1,20 @@
-//! Certificate requests say who made them, and only the server says it.
+//! Certificate requests: they say who made them, and only those who may decide about them or sign
+//! them do.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use minik_meta::{Status, object};
+use minik_pki::SigningRequest;
 use serde_json::{Value, json};
 
+use crate::authz::rbac::Wish;
 use crate::call::Call;
+use crate::user::MASTERS;
 
-const MASTERS: &str = crate::user::MASTERS;
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
 /// Writes the requester into a new request.
-pub(super) fn of_new_request(call: &Call, request: &mut Value) -> Result<(), Status> {
-    let signer = object::text(request, &["spec", "signerName"]);
-    if signer == CLIENT_SIGNER && asks_for_masters(request) {
-        let why = format!("use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed");
-        return Err(super::forbidden(call, object::name(request), why));
-    }
+pub(super) fn of_new_request(call: &Call, request: &mut Value) {
     let spec = object::fields(&mut request["spec"]);
     let user = &call.user;
     spec.insert("username".to_owned(), user.name.clone().into());
@@ -27,7 +27,6 @@ pub(super) fn of_new_request(call: &Call, request: &mut Value) -> Result<(), Sta
         true => spec.shift_remove("extra"),
         false => spec.insert("extra".to_owned(), json!(user.extra)),
     };
-    Ok(())
 }
 
 /// A request stays what it was: only its metadata can be changed.
@@ -35,14 +34,64 @@ pub(super) fn of_old_request(old: &Value, new: &mut Value) {
     object::set(new, &["spec"], old["spec"].clone());
 }
 
-/// Whether the certificate would make its holder all-powerful.
-fn asks_for_masters(request: &Value) -> bool {
-    use base64::Engine;
-    use x509_parser::prelude::{FromDer, X509CertificationRequest};
+/// Nobody gets a certificate that makes its holder all-powerful.
+pub(super) fn check_create(call: &Call, request: &Value) -> Result<(), Status> {
+    let ours = call.kind.is("certificates.k8s.io", "CertificateSigningRequest");
+    if !ours || object::text(request, &["spec", "signerName"]) != CLIENT_SIGNER {
+        return Ok(());
+    }
+    let refused = |why: String| super::forbidden(call, object::name(request), why);
+    let parsed =
+        parse(request).map_err(|error| refused(format!("failed to parse CSR: {error}")))?;
+    match parsed.organizations.iter().any(|group| group == MASTERS) {
+        true => Err(refused(format!(
+            "use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Only those decide who may `approve` for the signer, and only those sign who may `sign` for it.
+pub(super) fn check_update(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
+    if !call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
+        return Ok(());
+    }
+    let verb = match call.target.subresource.as_str() {
+        "approval" => "approve",
+        "status" if is_signed_or_judged(old, new) => "sign",
+        _ => return Ok(()),
+    };
+    let signer = object::text(old, &["spec", "signerName"]);
+    if may(call, verb, signer) {
+        return Ok(());
+    }
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(super::forbidden(call, object::name(old), why))
+}
+
+fn is_signed_or_judged(old: &Value, new: &Value) -> bool {
+    let conditions = |request| object::list(request, &["status", "conditions"]);
+    let certificate = |request| object::text(request, &["status", "certificate"]);
+    certificate(old) != certificate(new) || conditions(old) != conditions(new)
+}
+
+/// Whether the user has the verb for the signer, by its name or for its whole domain.
+fn may(call: &Call, verb: &str, signer: &str) -> bool {
+    let domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
+    [signer, &domain].into_iter().any(|name| {
+        let wish = Wish::Resource {
+            verb,
+            group: "certificates.k8s.io",
+            resource: "signers",
+            subresource: "",
+            namespace: "",
+            name,
+        };
+        call.core.authorizer.allows(&call.user, &wish)
+    })
+}
+
+fn parse(request: &Value) -> Result<SigningRequest, minik_pki::RequestError> {
     let encoded = object::text(request, &["spec", "request"]);
-    let pem = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
-    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else { return false };
-    let Ok((_, csr)) = X509CertificationRequest::from_der(&pem.contents) else { return false };
-    let subject = &csr.certification_request_info.subject;
-    subject.iter_organization().any(|group| group.as_str() == Ok(MASTERS))
+    SigningRequest::from_pem(&STANDARD.decode(encoded).unwrap_or_default())
 }
