@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod drivers;
 mod exit;
+mod extra_config;
 mod kube;
 mod out;
 mod progress;

@@ -88,6 +88,8 @@ pub(crate) fn spec(err: &SpecError) -> Report {
                 .advise("leave `--kubernetes-version` out"),
             "container-runtime" => report("RT_UNSUPPORTED", Exit::UNSUPPORTED)
                 .advise("leave `--container-runtime` out: containerd runs containers"),
+            "extra-config" => report("MK_EXTRA_CONFIG", Exit::USAGE)
+                .advise("nothing was changed; mend the value or its file and start again"),
             _ => report("MK_USAGE", Exit::USAGE),
         },
         SpecError::NeedsDelete { profile, .. } => {

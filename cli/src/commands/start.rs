@@ -11,6 +11,7 @@ use crate::advice;
 use crate::cluster::Cluster;
 use crate::commands::version::KUBERNETES;
 use crate::context::Context;
+use crate::extra_config;
 use crate::out::{Format, Sign};
 use crate::report::Report;
 
@@ -71,6 +72,10 @@ pub(crate) struct StartArgs {
     /// More addresses for the API server's certificate
     #[arg(long, value_delimiter = ',', value_name = "ADDRESSES")]
     apiserver_ips: Option<Vec<String>>,
+
+    /// A flag of the API server, as `apiserver.audit-policy-file=FILE`; may be given several times
+    #[arg(long, value_name = "COMPONENT.KEY=VALUE")]
+    extra_config: Vec<String>,
 
     /// Addresses of services
     #[arg(long, value_name = "CIDR")]
@@ -172,6 +177,7 @@ impl StartArgs {
             api_server_port: self.apiserver_port,
             api_server_names: self.apiserver_names.clone(),
             api_server_ips: self.apiserver_ips.clone(),
+            api_server_flags: extra_config::read(&self.extra_config)?,
             service_cidr: self.service_cluster_ip_range.clone(),
             dns_domain: self.dns_domain.clone(),
             cert_expiration: parsed::<HumanDuration>(self.cert_expiration.clone())?,

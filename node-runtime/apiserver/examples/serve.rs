@@ -2,7 +2,8 @@
 //!
 //! Makes certificates in `DIR/pki` (kept for the next run) and a kubeconfig of the administrator
 //! in `DIR/kubeconfig`, keeps its data in `DIR/store`, listens on a free port of the loopback (or
-//! on the second argument). Stops on Ctrl-C.
+//! on the second argument). Further arguments are flags as `minik start --extra-config` takes them:
+//! `apiserver.audit-policy-file=FILE`. Stops on Ctrl-C.
 
 use std::error::Error;
 use std::io::Write;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use minik_apiserver::{Config, Secrets};
+use minik_config::{API_SERVER_FLAGS, ApiServerFlags, Takes};
 use minik_pki::{CA_VALIDITY, Ca, Credentials, Entry, Kubeconfig, LeafRequest, Pem, ec_key_pair};
 use minik_store::{Storage, Store};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let Some(folder) = arguments.next() else { return Err("which folder?".into()) };
     let listen: SocketAddr = arguments.next().as_deref().unwrap_or("127.0.0.1:0").parse()?;
+    let flags = flags(arguments)?;
     let folder = std::path::absolute(folder)?;
     std::fs::create_dir_all(&folder)?;
 
@@ -30,7 +33,9 @@ async fn main() -> Outcome<()> {
     }
     let storage = Storage::Folder(folder.join("store"));
     let store = Store::open(&minik_store::Config::new(storage))?;
-    let config = Config::new(listen, listen.ip());
+    let mut config = Config::new(listen, listen.ip());
+    config.audit = flags.audit()?;
+    config.encryption = flags.encryption()?;
     let server = config.build(store.clone(), Secrets::read(&pki)?).await?;
 
     let kubeconfig = folder.join("kubeconfig");
@@ -46,6 +51,21 @@ async fn main() -> Outcome<()> {
     server.run(drain).await;
     store.close().await;
     Ok(())
+}
+
+fn flags(arguments: impl Iterator<Item = String>) -> Outcome<ApiServerFlags> {
+    let mut flags = ApiServerFlags::default();
+    for text in arguments {
+        let (name, given) = text.split_once('=').ok_or("a flag is NAME=VALUE")?;
+        let name = name.strip_prefix("apiserver.").ok_or("only `apiserver` has flags")?;
+        let known = API_SERVER_FLAGS.iter().find(|flag| flag.name == name);
+        match known.map(|flag| flag.takes) {
+            Some(Takes::File) => flags.set(name, &std::fs::read_to_string(given)?),
+            Some(Takes::Value) | None => flags.set(name, given),
+        }
+    }
+    flags.check()?;
+    Ok(flags)
 }
 
 fn make_certificates(pki: &Path) -> Outcome<()> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use minik_config::{AuditSettings, EncryptionConfiguration};
 use minik_pki::{CertKey, KeyPairPem};
 use minik_store::{Store, StoreError};
 use tokio::net::TcpListener;
@@ -33,6 +34,10 @@ pub struct Config {
     pub node_ports: RangeInclusive<u16>,
     /// The cluster's DNS domain.
     pub domain: String,
+    /// What is recorded of requests, and where; none records nothing.
+    pub audit: Option<AuditSettings>,
+    /// What is encrypted in the store; none keeps everything as it is.
+    pub encryption: Option<EncryptionConfiguration>,
 }
 
 impl Config {
@@ -45,6 +50,8 @@ impl Config {
             service_cidr: Cidr { base: Ipv4Addr::new(10, 96, 0, 0), prefix: 12 },
             node_ports: 30000..=32767,
             domain: "cluster.local".to_owned(),
+            audit: None,
+            encryption: None,
         }
     }
 

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use crate::document;
 use crate::error::ConfigError;
 use crate::sections::{NodeConfig, VERSION};
 use crate::validate::validate;
@@ -65,8 +67,8 @@ struct VersionOnly {
     version: u32,
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ConfigError> {
-    serde_yaml::from_str(text).map_err(|err| ConfigError::Malformed { reason: err.to_string() })
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    document::yaml(text).map_err(|reason| ConfigError::Malformed { reason })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -91,9 +93,17 @@ mod tests {
 
     use super::*;
     use crate::{
-        ApiServerSection, ClusterSection, Effect, NodeSection, PathsSection, Role, RuntimeSection,
-        Taint,
+        ApiServerFlags, ApiServerSection, ClusterSection, Effect, NodeSection, PathsSection, Role,
+        RuntimeSection, Taint,
     };
+
+    fn flags() -> ApiServerFlags {
+        let policy = "kind: Policy\napiVersion: audit.k8s.io/v1\nrules:\n- level: Metadata\n";
+        let mut flags = ApiServerFlags::default();
+        flags.set("audit-log-path", "-");
+        flags.set("audit-policy-file", policy);
+        flags
+    }
 
     fn sample() -> NodeConfig {
         NodeConfig {
@@ -120,6 +130,7 @@ mod tests {
                 listen: ([0, 0, 0, 0], 8443).into(),
                 advertise_address: [192, 168, 49, 2].into(),
                 sans: vec!["minik".to_owned(), "localhost".to_owned()],
+                flags: flags(),
             },
             runtime: RuntimeSection::default(),
             paths: PathsSection::default(),
@@ -154,6 +165,13 @@ mod tests {
               sans:
               - minik
               - localhost
+              flags:
+                audit-log-path: '-'
+                audit-policy-file: |
+                  kind: Policy
+                  apiVersion: audit.k8s.io/v1
+                  rules:
+                  - level: Metadata
             runtime:
               endpoint: unix:///run/containerd/containerd.sock
               pauseImage: registry.minik.internal/pause:1

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::flags::ApiServerFlags;
+
 /// The version of the format this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
 
@@ -110,6 +112,9 @@ pub struct ApiServerSection {
     /// DNS names and addresses in its certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sans: Vec<String>,
+    /// What the user wants otherwise than usual; files are here with their texts.
+    #[serde(default, skip_serializing_if = "ApiServerFlags::is_empty")]
+    pub flags: ApiServerFlags,
 }
 
 /// The container runtime.

@@ -33,6 +33,9 @@ pub(crate) fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
     if config.api_server.listen.port() == 0 {
         return Err(invalid("apiServer.listen", "port 0 cannot be reached".to_owned()));
     }
+    if let Err(err) = config.api_server.flags.check() {
+        return Err(invalid("apiServer.flags", err.to_string()));
+    }
     if !config.runtime.endpoint.starts_with("unix:///") {
         let endpoint = &config.runtime.endpoint;
         return Err(invalid("runtime.endpoint", format!("`{endpoint}` is not a unix:/// socket")));

@@ -139,6 +139,8 @@ async fn build_control_plane(config: &NodeConfig) -> Result<ApiServer, Failure> 
         minik_apiserver::Config::new(config.api_server.listen, config.api_server.advertise_address);
     settings.service_cidr = config.cluster.service_cidr.to_string().parse()?;
     settings.domain.clone_from(&config.cluster.domain);
+    settings.audit = config.api_server.flags.audit()?;
+    settings.encryption = config.api_server.flags.encryption()?;
     Ok(settings.build(store, Secrets::read(&config.paths.pki)?).await?)
 }
 

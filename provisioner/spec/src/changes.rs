@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use minik_config::{API_SERVER_FLAGS, Flag, Takes};
+
 use crate::cluster::ClusterSpec;
+use crate::settings::APISERVER;
 
 /// When a changed setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,5 +96,27 @@ pub fn changes(existing: &ClusterSpec, wanted: &ClusterSpec) -> Vec<Change> {
         now.kubernetes_version.clone(),
         Effect::Now,
     );
+    list.extend(flag_changes(was, now));
     list
+}
+
+/// Texts of files are not shown: they may hold keys.
+fn flag_changes(was: &ClusterSpec, now: &ClusterSpec) -> Vec<Change> {
+    let shown = |spec: &ClusterSpec, flag: &Flag| match (
+        spec.api_server.flags.get(flag.name),
+        flag.takes,
+    ) {
+        (None, _) => "unset".to_owned(),
+        (Some(value), Takes::Value) => format!("{APISERVER}.{}={value}", flag.name),
+        (Some(text), Takes::File) => format!("{APISERVER}.{} ({} bytes)", flag.name, text.len()),
+    };
+    let differs =
+        |flag: &&Flag| was.api_server.flags.get(flag.name) != now.api_server.flags.get(flag.name);
+    let change = |flag: &Flag| Change {
+        setting: "extra-config",
+        was: shown(was, flag),
+        wanted: shown(now, flag),
+        effect: Effect::Now,
+    };
+    API_SERVER_FLAGS.iter().filter(differs).map(change).collect()
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 use minik_config::{
-    ApiServerSection, ClusterSection, NodeConfig, NodeSection, PathsSection, Role, RuntimeSection,
+    ApiServerFlags, ApiServerSection, ClusterSection, NodeConfig, NodeSection, PathsSection, Role,
+    RuntimeSection,
 };
 use minik_driver::{NetworkMode, NetworkPlan};
 use serde::{Deserialize, Serialize};
@@ -81,11 +82,19 @@ pub struct ApiServerSpec {
     /// More addresses for its certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<IpAddr>,
+    /// Its flags that are not as usual; files are here with their texts, which may hold keys.
+    #[serde(default, skip_serializing_if = "ApiServerFlags::is_empty")]
+    pub flags: ApiServerFlags,
 }
 
 impl Default for ApiServerSpec {
     fn default() -> ApiServerSpec {
-        ApiServerSpec { port: API_SERVER_PORT, names: Vec::new(), ips: Vec::new() }
+        ApiServerSpec {
+            port: API_SERVER_PORT,
+            names: Vec::new(),
+            ips: Vec::new(),
+            flags: ApiServerFlags::default(),
+        }
     }
 }
 
@@ -197,11 +206,20 @@ impl ClusterSpec {
                 listen: ([0, 0, 0, 0], self.api_server.port).into(),
                 advertise_address: server.address.into(),
                 sans: self.api_server_sans(),
+                flags: self.flags_for(node),
             },
             runtime: RuntimeSection::default(),
             paths: PathsSection::default(),
             host_address: Some(own.host_address.into()),
         })
+    }
+
+    /// Workers have no use for the flags, and are not told the keys in them.
+    fn flags_for(&self, node: &NodeSpec) -> ApiServerFlags {
+        match node.role {
+            Role::ControlPlane => self.api_server.flags.clone(),
+            Role::Worker => ApiServerFlags::default(),
+        }
     }
 
     fn labels(&self, node: &NodeSpec) -> std::collections::BTreeMap<String, String> {

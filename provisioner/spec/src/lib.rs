@@ -21,5 +21,6 @@ pub use file::{PROFILE_VERSION, from_text, to_text};
 pub use network::plan_networks;
 pub use request::{Request, Resolved, resolve};
 pub use settings::{
-    ContainerRuntime, Cpus, DiskSize, HumanDuration, Memory, NetworkWish, ProfileName, WaitFor,
+    ContainerRuntime, Cpus, DiskSize, ExtraConfig, HumanDuration, Memory, NetworkWish, ProfileName,
+    WaitFor,
 };

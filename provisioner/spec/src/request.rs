@@ -10,7 +10,7 @@ use crate::changes::{Change, Effect, changes};
 use crate::cluster::{ApiServerSpec, ClusterSpec, ImageChoice, KUBERNETES_VERSION, NodeSpec};
 use crate::error::SpecError;
 use crate::settings::{self, ContainerRuntime, Cpus, DiskSize, HumanDuration, Memory};
-use crate::settings::{NetworkWish, ProfileName};
+use crate::settings::{APISERVER, NetworkWish, ProfileName};
 
 /// Most machines one cluster may have: with more, names and addresses would not fit their forms.
 const NODES_MAX: u32 = 99;
@@ -47,6 +47,9 @@ pub struct Request {
     pub api_server_names: Option<Vec<String>>,
     /// `--apiserver-ips`
     pub api_server_ips: Option<Vec<String>>,
+    /// `--extra-config apiserver.…`: flags with their values, or the texts of their files; empty
+    /// takes back what the profile has
+    pub api_server_flags: Vec<(&'static str, String)>,
     /// `--service-cluster-ip-range`
     pub service_cidr: Option<String>,
     /// `--dns-domain`
@@ -170,6 +173,12 @@ fn apply_names(spec: &mut ClusterSpec, request: &Request) -> Result<(), SpecErro
         let parse = |text: &String| settings::parse_address("apiserver-ips", text);
         spec.api_server.ips = ips.iter().map(parse).collect::<Result<_, _>>()?;
     }
+    for (name, value) in &request.api_server_flags {
+        spec.api_server.flags.set(name, value);
+    }
+    spec.api_server.flags.check().map_err(|err| {
+        SpecError::setting("extra-config", format!("{APISERVER}.{}", err.name), err.reason)
+    })?;
     if let Some(range) = &request.service_cidr {
         spec.service_cidr = settings::parse_range(range)?;
     }
@@ -219,6 +228,8 @@ pub(crate) mod tests {
         memory_available_mib: 8000,
         disk_free_mib: 50_000,
     };
+
+    const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
 
     pub(crate) fn sample(profile: &str, nodes: u32) -> ClusterSpec {
         let request = Request { nodes: Some(nodes), ..Request::default() };
@@ -296,6 +307,62 @@ pub(crate) mod tests {
                 "service-cluster-ip-range: `10.244.0.0/16` overlaps the pods' range 10.244.0.0/16"
             ],
         );
+    }
+
+    #[test]
+    fn what_flags_change() {
+        check(
+            Request {
+                api_server_flags: vec![
+                    ("audit-log-path", "-".to_owned()),
+                    ("audit-policy-file", POLICY.to_owned()),
+                ],
+                ..Request::default()
+            },
+            expect![
+                "extra-config is unset, asked for apiserver.audit-log-path=- (Now); extra-config is unset, asked for apiserver.audit-policy-file (68 bytes) (Now)"
+            ],
+        );
+        check(
+            Request {
+                api_server_flags: vec![("audit-log-path", "-".to_owned())],
+                ..Request::default()
+            },
+            expect![
+                "extra-config: `apiserver.audit-log-path` has no effect without audit-policy-file"
+            ],
+        );
+    }
+
+    #[test]
+    fn flags_stay_until_they_are_taken_back() {
+        let path = |path: &str| ("audit-log-path", path.to_owned());
+        let ask = |flags, existing: Option<&ClusterSpec>| {
+            let request = Request { api_server_flags: flags, ..Request::default() };
+            resolve(&"dev".parse().unwrap(), &request, existing, &HOST, "qemu").unwrap()
+        };
+        let policy = ("audit-policy-file", POLICY.to_owned());
+        let first = ask(vec![path("-"), policy], None).spec;
+        let same = ask(Vec::new(), Some(&first));
+        assert_eq!((&same.spec, same.changes.len()), (&first, 0));
+        let other = ask(vec![path("/a")], Some(&first));
+        assert_eq!(
+            other.changes[0].to_string(),
+            "extra-config is apiserver.audit-log-path=-, asked for apiserver.audit-log-path=/a"
+        );
+        let none = ask(vec![path(""), ("audit-policy-file", String::new())], Some(&first));
+        assert!(none.spec.api_server.flags.is_empty());
+        assert_eq!(none.changes.len(), 2);
+    }
+
+    #[test]
+    fn only_the_control_plane_is_told_the_flags() {
+        let mut spec = sample("dev", 2);
+        crate::plan_networks(&mut spec, minik_driver::NetworkMode::Tap, &[]).unwrap();
+        spec.api_server.flags.set("audit-log-path", "-");
+        let flags = |node| spec.node_config(node).unwrap().api_server.flags;
+        assert_eq!(flags(&spec.nodes[0]), spec.api_server.flags);
+        assert!(flags(&spec.nodes[1]).is_empty());
     }
 
     #[test]

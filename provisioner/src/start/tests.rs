@@ -194,6 +194,26 @@ fn a_new_program_restarts_the_service_once() {
 }
 
 #[test]
+fn flags_of_the_api_server_go_to_the_control_plane_and_stay() {
+    let lab = Lab::new(&["dev", "dev-m02"]);
+    lab.start("dev", &nodes(2)).unwrap();
+    let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
+    let api_server_flags =
+        vec![("audit-log-path", "-".to_owned()), ("audit-policy-file", policy.to_owned())];
+    let request = Request { api_server_flags, ..Request::default() };
+    lab.take_changed();
+    lab.start("dev", &request).unwrap();
+    expect!["host-checks node-file dev service dev unit dev"]
+        .assert_eq(&lab.take_changed().join(" "));
+    lab.start("dev", &Request::default()).unwrap();
+    assert_eq!(lab.take_changed(), Vec::<String>::new());
+    let told = |node| lab.guest(node).text("/etc/minik/node.yaml").unwrap();
+    assert!(told("dev").contains("level: Metadata") && !told("dev-m02").contains("audit"));
+    let modes = lab.guest("dev").files();
+    assert!(modes.contains(&"600 /etc/minik/node.yaml".to_owned()));
+}
+
+#[test]
 fn new_names_of_the_api_server_come_with_a_new_certificate() {
     let lab = Lab::new(&["dev"]);
     lab.start("dev", &nodes(1)).unwrap();
