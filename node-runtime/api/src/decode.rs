@@ -3,6 +3,7 @@
 //! Words of errors and warnings are upstream's: clients show and match them.
 
 mod conform;
+pub(crate) mod octets;
 mod parse;
 
 pub(crate) use conform::metadata;
@@ -216,6 +217,38 @@ mod tests {
         let (warn, strict) = (say(FieldValidation::Warn), say(FieldValidation::Strict));
         let both = if warn == strict { warn } else { format!("{warn}\n{strict}") };
         expected.assert_eq(&both);
+    }
+
+    #[test]
+    fn bytes_are_text_or_numbers() {
+        check(
+            "ConfigMap",
+            r#"{"binaryData":{"a":[104,105],"b":"YW\nJj"}}"#,
+            expect![[
+                r#"{"binaryData":{"a":"aGk=","b":"YWJj"},"apiVersion":"v1","kind":"ConfigMap"} []"#
+            ]],
+        );
+        check(
+            "ConfigMap",
+            r#"{"binaryData":{"a":[104,300]}}"#,
+            expect![[
+                r#"400: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number 300 into Go struct field ConfigMap.binaryData of type uint8"#
+            ]],
+        );
+        check(
+            "ConfigMap",
+            r#"{"binaryData":{"a":["h"]}}"#,
+            expect![[
+                r#"400: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal string into Go struct field ConfigMap.binaryData of type uint8"#
+            ]],
+        );
+        check(
+            "ConfigMap",
+            r#"{"binaryData":{"a":7}}"#,
+            expect![[
+                r#"400: ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field ConfigMap.binaryData of type []uint8"#
+            ]],
+        );
     }
 
     #[test]

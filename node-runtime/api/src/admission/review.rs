@@ -1,12 +1,11 @@
 //! `AdmissionReview`: what a webhook is asked, and how its answer is read.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use minik_meta::status::Details;
 use minik_meta::{GroupVersionKind, GroupVersionResource, Reason, Status, object};
 use serde_json::{Value, json};
 
 use super::{Attributes, Matched, Objects};
+use crate::decode::octets;
 
 /// What goes into a review besides the request's attributes.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +108,10 @@ pub fn answer(review: &Value, asked: &Asked<'_>, mutating: bool) -> Result<Answe
         return Err(format!("expected response.uid={:?}, got {uid:?}", asked.uid));
     }
     check_kind(review, asked.version, old_version)?;
-    let patch = object::text(response, &["patch"]);
+    // Text, or numbers: kube's webhooks send those.
+    let patch = object::at(response, &["patch"]).filter(|patch| !patch.is_null());
+    let patch = patch.map_or(Ok(Vec::new()), octets::bytes);
+    let patch = patch.map_err(|_| "response.patch: neither base64 nor bytes".to_owned())?;
     let patch_type =
         object::at(response, &["patchType"]).map(|one| one.as_str().unwrap_or_default());
     match (mutating, patch.is_empty(), patch_type) {
@@ -130,12 +132,7 @@ pub fn answer(review: &Value, asked: &Asked<'_>, mutating: bool) -> Result<Answe
         }
         _ => {}
     }
-    let patch = match mutating {
-        true => {
-            BASE64_STANDARD.decode(patch).map_err(|error| format!("response.patch: {error}"))?
-        }
-        false => Vec::new(),
-    };
+    let patch = if mutating { patch } else { Vec::new() };
     let texts = object::list(response, &["warnings"]).iter();
     let annotations = object::map(response, &["auditAnnotations"]).into_iter().flatten();
     Ok(Answer {

@@ -204,6 +204,10 @@ fn answers() {
     let patched = json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"});
     told(review(patched.clone()), true, expect!["yes []"]);
     told(review(patched), false, expect!["validating webhook may not return response.patch"]);
+    let numbers = json!({"uid": "u", "allowed": true, "patch": [91, 93], "patchType": "JSONPatch"});
+    told(review(numbers), true, expect!["yes []"]);
+    let wrong = json!({"uid": "u", "allowed": true, "patch": [256], "patchType": "JSONPatch"});
+    told(review(wrong), true, expect!["response.patch: neither base64 nor bytes"]);
     told(
         review(json!({"uid": "u", "allowed": true, "patch": "W10="})),
         true,

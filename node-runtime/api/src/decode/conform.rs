@@ -3,6 +3,7 @@
 use minik_meta::Quantity;
 use serde_json::{Map, Number, Value};
 
+use super::octets::{self, NoBytes};
 use crate::schema::{FieldType, Schema, SchemaRef, Type, TypeId};
 
 /// So many unknown fields are reported at most.
@@ -130,8 +131,15 @@ impl<'a> Walk<'a> {
                     format!("json: cannot unmarshal number {number} into Go value of type int32");
                 if fits { Ok(()) } else { Err(why) }
             }
-            (FieldType::Bytes, Value::String(text)) => base64_error(text)
-                .map_or(Ok(()), |at| Err(format!("illegal base64 data at input byte {at}"))),
+            (FieldType::Bytes, Value::String(_) | Value::Array(_)) => octets::normalize(value)
+                .map_err(|why| match why {
+                    NoBytes::Text(at) => format!("illegal base64 data at input byte {at}"),
+                    NoBytes::Item(Value::Number(number)) => {
+                        self.wrong_number(owner, "uint8", &number)
+                    }
+                    NoBytes::Item(item) => self.cannot(owner, json_name(&item), "uint8"),
+                    NoBytes::Kind => self.wrong_type(owner, kind, value),
+                }),
             (FieldType::Quantity, Value::String(_) | Value::Number(_)) => {
                 Quantity::from_value(value).map(|_| ()).map_err(|error| error.to_string())?;
                 if value.is_number() {
@@ -273,40 +281,5 @@ fn time(text: &str) -> Result<(), String> {
             "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \
              \"2006\""
         )),
-    }
-}
-
-/// Where standard base64 goes wrong, if it does. Line breaks are allowed, as in Go.
-fn base64_error(text: &str) -> Option<usize> {
-    let mut digits = 0_usize;
-    let mut padding = 0_usize;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'\r' | b'\n' => {}
-            b'=' if digits % 4 >= 2 && padding < 2 => padding += 1,
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' if padding == 0 => digits += 1,
-            _ => return Some(at),
-        }
-    }
-    let whole = (digits + padding).is_multiple_of(4) && (padding == 0 || digits % 4 + padding == 4);
-    (!whole).then_some(text.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use test_case::test_case;
-
-    #[test_case("", None)]
-    #[test_case("YQ==", None)]
-    #[test_case("YWI=", None)]
-    #[test_case("YWJj", None)]
-    #[test_case("YW\nJj", None; "line breaks")]
-    #[test_case("YQ", Some(2); "no padding")]
-    #[test_case("Y=", Some(1))]
-    #[test_case("YQ==YQ==", Some(4))]
-    #[test_case("a b", Some(1))]
-    fn base64(text: &str, expected: Option<usize>) {
-        assert_eq!(base64_error(text), expected);
     }
 }
