@@ -27,14 +27,15 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
     Ok(output::one(call, StatusCode::OK, changed))
 }
 
-/// The request with the conditions that `given` has.
+/// What `given` says of conditions and metadata; the rest of the request stays.
 fn approved(current: &Value, given: &Value) -> Value {
-    let mut changed = current.clone();
+    let mut changed = given.clone();
     let conditions = object::list(given, &["status", "conditions"]).to_vec();
+    for part in ["spec", "status"] {
+        object::set(&mut changed, &[part], current[part].clone());
+    }
     object::set(&mut changed, &["status", "conditions"], conditions);
     strategy::stamp_conditions(&mut changed, current);
-    let version = object::resource_version(given).to_owned();
-    object::set(&mut changed, &["metadata", "resourceVersion"], version);
     changed
 }
 
@@ -58,10 +59,7 @@ fn change<'a>(call: &'a Call, wanted: &'a Wanted) -> Change<'a> {
             Wanted::Patch(patch) => patch.apply(call, &call.kind, Some(current))?,
             Wanted::Whole(object) => object.clone(),
         };
-        let mut changed = approved(current, &given);
-        if let Wanted::Patch(patch) = wanted {
-            patch.keep_owners(&given, &mut changed);
-        }
+        let changed = approved(current, &given);
         let wrong = certificates::wrong(&changed, Some(current), certificates::Part::Approval);
         strategy::refuse(&call.kind, &changed, &wrong)?;
         Ok(changed)

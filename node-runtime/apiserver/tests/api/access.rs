@@ -241,11 +241,13 @@ async fn certificate_requests_name_who_made_them() {
     let mut approved = made.clone();
     approved["status"] =
         json!({"conditions": [{"type": "Approved", "status": "True", "reason": "x"}]});
+    approved["metadata"]["annotations"] = json!({"by": "hand"});
     let put = format!("PUT {path}/r/approval");
     let refused = api.ask_as(ann(), &put, Some(approved.clone()), &[]).await;
     assert_eq!(refused.code, 403, "ann may not approve for this signer");
     let done = api.ask_as(User::admin(), &put, Some(approved), &[]).await.ok();
     assert_eq!(done["status"]["conditions"][0]["type"], "Approved");
+    assert_eq!(done["metadata"]["annotations"]["by"], "hand");
     // Its certificate is set by those who may sign.
     let mut signed = done.clone();
     signed["status"]["conditions"] =
