@@ -10,7 +10,7 @@ WEB := out/web.tar
 export CARGO_TERM_COLOR ?= auto
 export PATH := $(PATH):$(CURDIR)/out/tools/bin
 
-.PHONY: help quickstart setup packages build guest-image test check unit e2e bench clean
+.PHONY: help quickstart setup packages build guest-image test check unit e2e conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## What each command does
@@ -60,6 +60,11 @@ unit: ## Every test but those that boot machines
 e2e: ## The tests on real machines
 	cargo test --locked -p minik-e2e --test '*' --no-run
 	.ci/rootlike cargo test --locked -p minik-e2e --test '*' -- --test-threads=1
+
+conformance: setup ## Upstream's conformance suite, the areas of the API, on a machine: an hour
+	.ci/conformance-suite
+	cargo build --locked --release -p minik-e2e --bin conformance
+	.ci/rootlike target/release/conformance
 
 bench: setup ## Figures, as ratios of one run
 	.ci/bench

@@ -6,13 +6,17 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// One image: a name, one layer of files, a command.
-#[derive(Debug)]
+/// One image: its names, one layer of files, a command.
+#[derive(Debug, Default)]
 pub struct Image<'a> {
-    /// Name and tag, as `minik.test/web:1`.
-    pub name: &'a str,
+    /// Names with tags, as `minik.test/web:1`.
+    pub names: Vec<&'a str>,
     /// Files of the only layer: path without leading slash, mode, content.
     pub files: Vec<(&'a str, u32, Vec<u8>)>,
+    /// Symbolic links: path and target.
+    pub links: Vec<(String, &'a str)>,
+    /// The program that arguments are given to, if not the first word of `command`.
+    pub entrypoint: Vec<&'a str>,
     /// The program and its arguments.
     pub command: Vec<&'a str>,
 }
@@ -25,13 +29,14 @@ pub struct Image<'a> {
 pub fn web(busybox: &Path) -> io::Result<Image<'static>> {
     let script = b"#!/bin/busybox sh\necho \"Content-Type: text/plain\"\necho\necho \"hello from $(/bin/busybox hostname)\"\n";
     Ok(Image {
-        name: "minik.test/web:1",
+        names: vec!["minik.test/web:1"],
         files: vec![
             ("bin/busybox", 0o755, std::fs::read(busybox)?),
             ("bin/sh", 0o755, std::fs::read(busybox)?),
             ("www/cgi-bin/index.cgi", 0o755, script.to_vec()),
         ],
         command: vec!["/bin/busybox", "httpd", "-f", "-v", "-p", "80", "-h", "/www"],
+        ..Image::default()
     })
 }
 
@@ -49,6 +54,7 @@ impl Image<'_> {
             "architecture": "amd64",
             "os": "linux",
             "config": {
+                "Entrypoint": self.entrypoint,
                 "Cmd": self.command,
                 "Env": ["PATH=/bin:/usr/bin"],
                 "ExposedPorts": { "80/tcp": {} },
@@ -67,16 +73,18 @@ impl Image<'_> {
         })
         .to_string()
         .into_bytes();
-        let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
-        let tag = self.name.rsplit(':').next().unwrap_or("latest");
-        entry["annotations"] = json!({
-            "io.containerd.image.name": self.name,
-            "org.opencontainers.image.ref.name": tag,
-        });
+        let entry = |name: &&str| {
+            let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+            entry["annotations"] = json!({
+                "io.containerd.image.name": name,
+                "org.opencontainers.image.ref.name": name.rsplit(':').next().unwrap_or("latest"),
+            });
+            entry
+        };
         let index = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [entry],
+            "manifests": self.names.iter().map(entry).collect::<Vec<_>>(),
         });
 
         let mut archive = tar::Builder::new(std::fs::File::create(to)?);
@@ -92,6 +100,13 @@ impl Image<'_> {
         let mut layer = tar::Builder::new(Vec::new());
         for (path, mode, content) in &self.files {
             add(&mut layer, path, *mode, content)?;
+        }
+        for (path, target) in &self.links {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            header.set_mode(0o777);
+            layer.append_link(&mut header, path, target)?;
         }
         layer.into_inner()
     }
@@ -128,9 +143,10 @@ mod tests {
     #[test]
     fn one_image_is_always_the_same_bytes() {
         let image = Image {
-            name: "minik.test/x:2",
+            names: vec!["minik.test/x:2"],
             files: vec![("bin/x", 0o755, b"program".to_vec())],
             command: vec!["/bin/x"],
+            ..Image::default()
         };
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (folder.path().join("1"), folder.path().join("2"));
