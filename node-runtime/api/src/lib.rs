@@ -20,6 +20,7 @@ pub mod kinds;
 pub mod openapi;
 pub mod patch;
 pub mod pod_security;
+pub mod protobuf;
 pub mod resource;
 pub mod scale;
 pub mod schema;

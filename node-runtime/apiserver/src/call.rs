@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::Request;
+use minik_api::protobuf;
 use minik_meta::{GroupKind, GroupResource, Status};
 
 use crate::body::Body;
 use crate::core::Core;
 use crate::kinds::Kind;
 use crate::negotiate::{Answer, Output, negotiate};
+use crate::owners;
 use crate::route::{Query, Target, Verb};
 use crate::user::User;
-use crate::{owners, protobuf};
 
 /// How long a request that is no watch and no stream may take.
 const REQUEST_MAX: Duration = Duration::from_secs(60);

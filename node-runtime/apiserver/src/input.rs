@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
 use minik_api::decode::{self, ContentType, FieldValidation};
-use minik_api::{Resource, apply, patch};
+use minik_api::{Resource, apply, patch, protobuf};
 use minik_meta::field::go_plain;
 use minik_meta::{FieldError, GroupKind, Path, Status, object};
 use serde_json::Value;
@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::body::{self, Body, ReadError};
 use crate::call::Call;
 use crate::owners::{Owners, Writer, invalid_options};
-use crate::protobuf;
 use crate::route::Verb;
 
 const OBJECT_TYPES: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA_TYPE];

@@ -35,7 +35,6 @@ mod output;
 mod owners;
 mod pages;
 mod pipeline;
-mod protobuf;
 mod respond;
 mod route;
 mod rules;

@@ -2,9 +2,9 @@
 
 use http::HeaderMap;
 use http::header::ACCEPT;
+use minik_api::protobuf;
 use minik_meta::Status;
 
-use crate::protobuf;
 use crate::route::Query;
 
 /// The media types objects are written in; the last one only where the kind has such a form.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use minik_api::discovery::{self, AggregatedVersion};
-use minik_api::{Resource, openapi};
+use minik_api::{Resource, openapi, protobuf};
 use minik_meta::Status;
 use serde_json::{Value, json};
 
@@ -13,8 +13,8 @@ use crate::body::{self, Body};
 use crate::core::Core;
 use crate::kinds::Kind;
 use crate::negotiate::{self, Format};
+use crate::respond;
 use crate::route::{Page, Query};
-use crate::{protobuf, respond};
 
 pub(crate) fn serve(
     core: &Core,

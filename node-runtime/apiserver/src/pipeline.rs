@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use minik_api::protobuf;
 use minik_meta::{Status, names};
 use tracing::{debug, error};
 
@@ -18,7 +19,7 @@ use crate::core::Core;
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
-use crate::{aggregation, owners, pages, protobuf, respond, verbs};
+use crate::{aggregation, owners, pages, respond, verbs};
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 

@@ -5,12 +5,12 @@ use std::io::Write;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use minik_api::protobuf;
 use minik_meta::Status;
 use serde_json::Value;
 
 use crate::body::{self, Body};
 use crate::negotiate::Format;
-use crate::protobuf;
 
 /// Answers larger than this are compressed for clients that want it, in bytes.
 const GZIP_BYTES_MIN: usize = 128 * 1024;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
 use http::{HeaderValue, Response, StatusCode};
+use minik_api::protobuf;
 use minik_meta::Status;
 use minik_store::{Entry, Event, EventKind, ListOptions, Revision, StoreError, Watch, WatchError};
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ use crate::kinds::Kind;
 use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
 use crate::verbs::select::{self, Filter, revision};
-use crate::{convert, output, protobuf, respond};
+use crate::{convert, output, respond};
 
 /// How often an idle watch says how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);

@@ -217,7 +217,7 @@ static API_KEY: Message = Message {
 };
 
 /// The document in the form of [`super::OPENAPI_V2`].
-pub(crate) fn openapi_v2(document: &Value) -> Vec<u8> {
+pub fn openapi_v2(document: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 << 20);
     if let Value::Object(fields) = document {
         write(&mut out, &DOCUMENT, fields);

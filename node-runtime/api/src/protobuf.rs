@@ -15,15 +15,15 @@ mod encode;
 mod openapi;
 mod wire;
 
-pub(crate) use decode::decode;
-pub(crate) use encode::{encode, frame, has_form};
-pub(crate) use openapi::openapi_v2;
+pub use decode::{ProtobufError, decode};
+pub use encode::{encode, frame, has_form};
+pub use openapi::openapi_v2;
 
 /// What every body begins with.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// The media type of bodies.
-pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
+pub const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
 
 /// The media type of `/openapi/v2` for clients that ask for protobuf.
-pub(crate) const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+pub const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";

@@ -1,7 +1,7 @@
 //! The fields of a custom resource's schema that are one of two things. In JSON the value says which;
 //! in protobuf each alternative has a field of its own in a small message.
 
-use minik_api::schema::{Field, Type, TypeId};
+use crate::schema::{Field, Type, TypeId};
 
 /// What a field may be besides a schema; each knows the type of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

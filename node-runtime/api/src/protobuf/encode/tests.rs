@@ -1,7 +1,7 @@
 //! What is written can be read again, for every field of every kind.
 
-use minik_api::schema::{FieldType, Presence};
-use minik_api::{Resource, kinds};
+use crate::schema::{FieldType, Presence};
+use crate::{Resource, kinds};
 use serde_json::{Map, Value, json};
 
 use super::super::choice::choice;

@@ -1,8 +1,8 @@
 //! Protobuf → the same values as JSON bodies, by the numbers in the schema.
 
+use crate::schema::{Field, FieldType, Schema, SchemaRef, Type};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minik_api::schema::{Field, FieldType, Schema, SchemaRef, Type};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
@@ -14,19 +14,26 @@ const DEPTH_MAX: usize = 64;
 
 /// Why bytes are no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ProtobufError {
+pub enum ProtobufError {
+    /// The bytes begin with something else than the envelope does.
     #[error("provided data does not appear to be a protobuf message, expected prefix {MAGIC:?}")]
     Prefix,
+    /// They end within a field.
     #[error("unexpected EOF")]
     Short,
+    /// A field says of itself that it is something there is not.
     #[error("wire type {0} of field {1} is not known")]
     Wire(u8, u32),
+    /// A text is not UTF-8.
     #[error("text that is not UTF-8")]
     Text,
+    /// Messages lie within messages within messages.
     #[error("messages are nested too deep")]
     Depth,
+    /// A field that holds JSON does not.
     #[error("field {0} is not valid JSON")]
     Json(String),
+    /// A time is outside of all calendars.
     #[error("field {0} has a time that cannot be")]
     Time(String),
 }
@@ -35,7 +42,10 @@ type Outcome<T> = Result<T, ProtobufError>;
 
 /// Reads a whole body as an object of the type `shape`; `apiVersion` and `kind` come from the
 /// envelope.
-pub(crate) fn decode(shape: &SchemaRef, body: &[u8]) -> Outcome<Value> {
+///
+/// # Errors
+/// [`ProtobufError`]: what is wrong with the bytes. Unknown fields are none of that: they are skipped.
+pub fn decode(shape: &SchemaRef, body: &[u8]) -> Outcome<Value> {
     let body = body.strip_prefix(MAGIC).ok_or(ProtobufError::Prefix)?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     let mut envelope = Reader(body);
@@ -427,7 +437,7 @@ mod tests {
     }
 
     fn check(kind: &str, raw: &[u8], expected: Expect) {
-        let resource = minik_api::kinds().by_kind("", "v1", kind).expect("kind");
+        let resource = crate::kinds().by_kind("", "v1", kind).expect("kind");
         let said = match decode(&resource.schema, &body(kind, raw)) {
             Ok(value) => value.to_string(),
             Err(error) => error.to_string(),
@@ -479,7 +489,7 @@ mod tests {
 
     #[test]
     fn broken_bytes_are_refused() {
-        let resource = minik_api::kinds().by_kind("", "v1", "Pod").expect("kind");
+        let resource = crate::kinds().by_kind("", "v1", "Pod").expect("kind");
         assert_eq!(decode(&resource.schema, b"{}"), Err(ProtobufError::Prefix));
         let whole = body("Pod", &field(1, &field(1, b"x")));
         for end in MAGIC.len() + 1..whole.len() {

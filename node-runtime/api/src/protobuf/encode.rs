@@ -1,9 +1,9 @@
 //! Values → protobuf. Absent fields stay absent, which to its readers is the same as zero.
 
+use crate::schema::{Field, FieldType, Schema, Type};
+use crate::{KindTable, Resource, kinds};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use minik_api::schema::{Field, FieldType, Schema, Type};
-use minik_api::{KindTable, Resource, kinds};
 use minik_meta::time;
 use serde_json::{Map, Value};
 
@@ -14,13 +14,13 @@ use super::wire::{bytes, double, integer, nested, whole};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Whether objects of `resource` have a protobuf form: all built-in kinds do, custom ones do not.
-pub(crate) fn has_form(resource: &Resource) -> bool {
+pub fn has_form(resource: &Resource) -> bool {
     resource.custom.is_none()
         && resource.schema.root().fields.iter().any(|field| field.proto[0] != 0)
 }
 
 /// An object, list or status in its envelope; nothing if its kind has no protobuf form.
-pub(crate) fn encode(value: &Value) -> Option<Vec<u8>> {
+pub fn encode(value: &Value) -> Option<Vec<u8>> {
     let fields = value.as_object()?;
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
@@ -39,7 +39,7 @@ pub(crate) fn encode(value: &Value) -> Option<Vec<u8>> {
 }
 
 /// One event of a watch, with its length in front. `object` is in its envelope.
-pub(crate) fn frame(kind: &str, object: &[u8]) -> Vec<u8> {
+pub fn frame(kind: &str, object: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 4];
     bytes(&mut out, 1, kind.as_bytes());
     nested(&mut out, 2, |out| bytes(out, 1, object));
