@@ -381,13 +381,12 @@ impl<'a> Cluster<'a> {
                 let mut shell = access.shell(node)?;
                 minik_provisioner::images::load(shell.as_mut(), &node.name, archive)
             })?;
-            said.push(format!(
-                "{} in {}: {} blobs sent, {} were there",
-                loaded.images.join(", "),
-                node.name,
-                loaded.blobs_sent,
-                loaded.blobs_there
-            ));
+            let how = match (loaded.blobs_sent, loaded.blobs_there) {
+                // Docker's older archives do not say what they hold.
+                (0, 0) => "sent whole".to_owned(),
+                (sent, there) => format!("{sent} blobs sent, {there} were there"),
+            };
+            said.push(format!("{} in {}: {how}", loaded.images.join(", "), node.name));
         }
         Ok(said)
     }
