@@ -1,55 +1,79 @@
-//! Finds out who makes a request: a bearer token, a client certificate, or nobody known.
+//! Finds out who makes a request: whom a front proxy names, whom a client certificate or a token
+//! identifies, or nobody known.
 
+pub(crate) mod bearer;
+mod bootstrap;
+pub(crate) mod certificate;
+pub(crate) mod config;
+mod front_proxy;
 pub(crate) mod impersonate;
+pub(crate) mod jwt;
 pub(crate) mod token;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use ::time::OffsetDateTime;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use minik_meta::Status;
 
 use crate::core::Core;
-use crate::route::{Action, Page};
 use crate::user::User;
+use certificate::Presented;
 
 /// What is known of a connection before the first request.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    /// Whom the verified client certificate names.
-    pub(crate) certificate_user: Option<User>,
+    /// The client certificate, and who vouches for it.
+    pub(crate) certificate: Option<Arc<Presented>>,
     /// The other end.
     pub(crate) peer: SocketAddr,
 }
 
-/// The user of a request, or 401. Requests without an identity may only look at health and
-/// version.
-pub(crate) fn authenticate(
-    core: &Core,
-    connection: &Connection,
-    headers: &HeaderMap,
-    action: &Action,
-) -> Result<User, Status> {
-    if let Some(token) = bearer(headers) {
-        return core.tokens.user(core, token, &[]).map(|verified| verified.user).map_err(|error| {
-            // Why a token was refused is for the log, not for whoever tries tokens.
-            tracing::debug!(peer = %connection.peer, %error, "token refused");
-            Status::unauthorized("Unauthorized")
-        });
-    }
-    if let Some(user) = &connection.certificate_user {
-        return Ok(user.clone());
-    }
-    match action {
-        Action::Page(Page::Health { .. } | Page::Version) => Ok(User::anonymous()),
-        Action::Page(_) | Action::Resource(..) => Err(Status::unauthorized("Unauthorized")),
+/// Why somebody is not who they say. For the log, not for whoever tries.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(pub(crate) String);
+
+impl Refused {
+    fn new(why: impl std::fmt::Display) -> Refused {
+        Refused(why.to_string())
     }
 }
 
-/// The token of an `Authorization: Bearer` header. Browsers cannot set headers on web sockets and
-/// send it as a subprotocol; that form is not offered.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+/// The user of a request, or 401 if it claims to be of somebody and that is not true. What is found
+/// in the headers is removed from them: nobody behind us needs it.
+pub(crate) async fn authenticate(
+    core: &Arc<Core>,
+    connection: &Connection,
+    headers: &mut HeaderMap,
+    path: &str,
+) -> Result<User, Status> {
+    let mut refused = Vec::new();
+    let mut note = |found: Result<Option<User>, Refused>| {
+        found.unwrap_or_else(|why| {
+            refused.push(why.to_string());
+            None
+        })
+    };
+    let now = OffsetDateTime::now_utc();
+    if let Some(presented) = &connection.certificate {
+        if let Some(user) = note(front_proxy::user(presented, headers, now)) {
+            return Ok(user);
+        }
+        if let Some(user) = note(presented.user(now)) {
+            return Ok(user);
+        }
+    }
+    if let Some(user) = note(bearer::of_header(core, headers).await) {
+        return Ok(user);
+    }
+    if let Some(user) = note(bearer::of_web_socket(core, headers).await) {
+        return Ok(user);
+    }
+    if refused.is_empty() && core.config.authentication.anonymous.may_ask(path) {
+        return Ok(User::anonymous());
+    }
+    tracing::debug!(peer = %connection.peer, why = refused.join(", "), "not authenticated");
+    Err(Status::unauthorized("Unauthorized"))
 }

@@ -198,7 +198,7 @@ fn authentication(authorities: &Authorities) -> Value {
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
         "data": {
             "client-ca-file": authorities.client_ca_pem,
-            "requestheader-allowed-names": json!([authorities.front_proxy_name]).to_string(),
+            "requestheader-allowed-names": json!(authorities.front_proxy_names).to_string(),
             "requestheader-client-ca-file": authorities.front_proxy_ca_pem,
             "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
             "requestheader-group-headers": "[\"X-Remote-Group\"]",

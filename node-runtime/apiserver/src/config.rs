@@ -13,6 +13,8 @@ use minik_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use crate::authn::certificate;
+use crate::authn::config::{Authentication, AuthenticationError};
 use crate::authn::token::TokenError;
 use crate::core::Core;
 use crate::server::Listener;
@@ -38,6 +40,11 @@ pub struct Config {
     pub audit: Option<AuditSettings>,
     /// What is encrypted in the store; none keeps everything as it is.
     pub encryption: Option<EncryptionConfiguration>,
+    /// Common names that a certificate of a front proxy may have. Empty: that of the certificate
+    /// this server shows to other API servers.
+    pub front_proxy_names: Vec<String>,
+    /// Whose tokens are taken beside those of service accounts, and who may stay unknown.
+    pub authentication: Authentication,
 }
 
 impl Config {
@@ -52,6 +59,8 @@ impl Config {
             domain: "cluster.local".to_owned(),
             audit: None,
             encryption: None,
+            front_proxy_names: Vec::new(),
+            authentication: Authentication::default(),
         }
     }
 
@@ -74,7 +83,8 @@ impl Config {
         if config.advertise_port == 0 {
             config.advertise_port = address.port();
         }
-        let tls = tls::server_config(&secrets.serving, &secrets.client_ca_pem)?;
+        let authorities = [&*secrets.client_ca_pem, &*secrets.front_proxy_ca_pem];
+        let tls = tls::server_config(&secrets.serving, &authorities)?;
         let listener = Listener { tcp, acceptor: TlsAcceptor::from(Arc::new(tls)) };
         let core = Core::new(config, store, &secrets)?;
         bootstrap::run(&core.store, &core.kinds, &core.config, &core.authorities).await?;
@@ -137,16 +147,20 @@ impl Secrets {
 pub(crate) struct Authorities {
     pub(crate) client_ca_pem: String,
     pub(crate) front_proxy_ca_pem: String,
-    /// The name in the certificate that is shown to other API servers.
-    pub(crate) front_proxy_name: String,
+    /// The names that certificates of front proxies may have; any, if there are none.
+    pub(crate) front_proxy_names: Vec<String>,
 }
 
 impl Authorities {
-    pub(crate) fn of(secrets: &Secrets) -> Authorities {
+    pub(crate) fn of(secrets: &Secrets, config: &Config) -> Authorities {
+        let own = || certificate::name_in(&secrets.front_proxy_client.cert_pem);
         Authorities {
             client_ca_pem: secrets.client_ca_pem.clone(),
             front_proxy_ca_pem: secrets.front_proxy_ca_pem.clone(),
-            front_proxy_name: tls::name_of(&secrets.front_proxy_client).unwrap_or_default(),
+            front_proxy_names: match config.front_proxy_names.is_empty() {
+                true => own().into_iter().collect(),
+                false => config.front_proxy_names.clone(),
+            },
         }
     }
 }
@@ -176,6 +190,9 @@ pub enum BuildError {
     /// The keys of service-account tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The settings of authentication break rules.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     /// The store cannot be read or written.
     #[error("the store failed")]
     Store(#[from] StoreError),

@@ -14,6 +14,8 @@ use crate::admission::hooks::Hooks;
 use crate::admission::policies::registry::Policies;
 use crate::aggregation::Aggregation;
 use crate::alloc::Allocator;
+use crate::authn::certificate::Vouchers;
+use crate::authn::jwt::Issuers;
 use crate::authn::token::Tokens;
 use crate::authz::Authorizer;
 use crate::config::{Authorities, BuildError, Config, Secrets};
@@ -31,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) kinds: Kinds,
     pub(crate) authorizer: Authorizer,
     pub(crate) tokens: Tokens,
+    /// Others whose tokens are taken.
+    pub(crate) issuers: Issuers,
     pub(crate) allocator: Allocator,
     pub(crate) metrics: Metrics,
     /// How to talk to kubelets.
@@ -41,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) quota_lock: Arc<Mutex<()>>,
     /// Connections to webhooks.
     pub(crate) webhooks: Clients<Full<Bytes>>,
+    /// Who vouches for client certificates.
+    pub(crate) vouchers: Vouchers,
     /// Whose certificates are trusted.
     pub(crate) authorities: Authorities,
     /// Other API servers behind this one.
@@ -57,19 +63,22 @@ impl Core {
         store: Store,
         secrets: &Secrets,
     ) -> Result<Arc<Core>, BuildError> {
+        let authorities = Authorities::of(secrets, &config);
         let authority = Trust::Bundle(secrets.client_ca_pem.clone());
         let kubelet_tls = tls::outgoing_config(&authority, Some(&secrets.kubelet_client))?;
         Ok(Arc::new(Core {
             kinds: Kinds::new(&store)?,
             authorizer: Authorizer::new(&store)?,
             tokens: Tokens::new(&config.issuer(), &secrets.service_account)?,
+            issuers: Issuers::new(&config.authentication, &config.issuer())?,
             allocator: Allocator::new(&store, &config)?,
             metrics: Metrics::default(),
             kubelet_tls: Arc::new(kubelet_tls),
             pod_tls: Arc::new(tls::outgoing_config(&Trust::Anybody, None)?),
             quota_lock: Arc::default(),
             webhooks: Clients::new(None),
-            authorities: Authorities::of(secrets),
+            vouchers: Vouchers::new(secrets, authorities.front_proxy_names.clone())?,
+            authorities,
             aggregation: Aggregation::new(&store, secrets)?,
             hooks: Live::new(&store)?,
             policies: Live::new(&store)?,

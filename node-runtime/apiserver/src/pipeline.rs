@@ -77,11 +77,12 @@ async fn serve(
     caller: &Caller,
     action: &Action,
     query: Query,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let user = match caller {
         Caller::Connection(connection) => {
-            authn::authenticate(core, connection, request.headers(), action)?
+            let path = request.uri().path().to_owned();
+            authn::authenticate(core, connection, request.headers_mut(), &path).await?
         }
         Caller::InProcess(user) => user.clone(),
     };

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use crate::authn::Connection;
 use crate::body::{Body, BodyError};
 use crate::core::Core;
-use crate::{pipeline, tls};
+use crate::pipeline;
 
 /// Connections that are open at the same time; the next one waits in the backlog.
 const CONNECTIONS_MAX: usize = 4096;
@@ -99,8 +99,9 @@ async fn connection(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await??;
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let connection = Connection { certificate_user: certificate.and_then(tls::user_of), peer };
+    let shown = stream.get_ref().1.peer_certificates();
+    let certificate = shown.and_then(|chain| core.vouchers.judge(chain)).map(Arc::new);
+    let connection = Connection { certificate, peer };
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (core, connection) = (Arc::clone(&core), connection.clone());
         async move { Ok::<_, Infallible>(answer(core, connection, request).await) }

@@ -1,5 +1,4 @@
-//! The TLS side of the listener: our certificate, and what a client certificate says about its
-//! holder.
+//! TLS: what the listener shows and asks for, and whom outgoing connections trust.
 
 use std::sync::Arc;
 
@@ -7,11 +6,8 @@ use minik_pki::CertKey;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use x509_parser::prelude::{FromDer, X509Certificate};
-
-use crate::user::User;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{ClientConfig, DistinguishedName, RootCertStore, ServerConfig};
 
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +35,10 @@ pub enum TlsError {
     #[error("no CA bundle is set, and this system has no certificate authorities")]
     NoRoots,
     /// The authority's certificate cannot verify anything.
-    #[error("the client authority cannot be used: {reason}")]
+    #[error("{what} cannot be used: {reason}")]
     Authority {
+        /// Which of the texts.
+        what: &'static str,
         /// What the TLS library said.
         reason: String,
     },
@@ -68,22 +66,30 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The acceptor's settings: HTTP/2 and 1.1, client certificates asked for but not required.
-/// Also gives the verifier, which in-band checks of certificates share.
+/// Whoever vouches for client certificates with the authorities in `pem`.
+pub(crate) fn client_verifier(
+    what: &'static str,
+    pem: &str,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let roots = roots(what, pem)?;
+    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    Ok(built.map_err(|error| TlsError::Authority { what, reason: error.to_string() })?)
+}
+
+/// The acceptor's settings: HTTP/2 and 1.1, client certificates asked for but not required. Who
+/// vouches for one is asked after the handshake; clients are told of `authorities`.
 pub(crate) fn server_config(
     serving: &CertKey,
-    client_ca_pem: &str,
+    authorities: &[&str],
 ) -> Result<ServerConfig, TlsError> {
-    let roots = roots("the client authority", client_ca_pem)?;
-    let verifier: Arc<dyn ClientCertVerifier> =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| TlsError::Authority { reason: error.to_string() })?;
+    let mut hints = Vec::new();
+    for pem in authorities {
+        hints.extend(roots("the client authority", pem)?.subjects());
+    }
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Unusable { what: "the TLS library", source })?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(Arc::new(AnyClient { hints, provider: provider() }))
         .with_single_cert(
             certificates("the serving certificate", &serving.cert_pem)?,
             key("the serving key", &serving.key_pem)?,
@@ -91,6 +97,57 @@ pub(crate) fn server_config(
         .map_err(|source| TlsError::Unusable { what: "the serving certificate", source })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Lets every client finish the handshake that has the key of its certificate, if it shows one: a
+/// client with a bad certificate is told so by the answer to its request.
+#[derive(Debug)]
+struct AnyClient {
+    hints: Vec<DistinguishedName>,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: rustls::pki_types::UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Whose certificates are good enough for an outgoing connection.
@@ -188,20 +245,4 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// The common name of a certificate.
-pub(crate) fn name_of(identity: &CertKey) -> Option<String> {
-    let certificates = certificates("the client certificate", &identity.cert_pem).ok()?;
-    user_of(certificates.first()?).map(|user| user.name)
-}
-
-/// The user a verified client certificate names: the common name, in its organizations.
-pub(crate) fn user_of(certificate: &CertificateDer<'_>) -> Option<User> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let groups: Vec<&str> =
-        subject.iter_organization().filter_map(|entry| entry.as_str().ok()).collect();
-    (!name.is_empty()).then(|| User::new(name, groups))
 }

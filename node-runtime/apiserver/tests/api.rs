@@ -14,6 +14,10 @@ mod custom;
 mod harness;
 #[path = "api/hook.rs"]
 mod hook;
+#[path = "api/identity.rs"]
+mod identity;
+#[path = "api/issuers.rs"]
+mod issuers;
 #[path = "api/kubectl.rs"]
 mod kubectl;
 #[path = "api/kubelet.rs"]
@@ -30,6 +34,8 @@ mod protobuf;
 mod rules;
 #[path = "api/services.rs"]
 mod services;
+#[path = "api/visitor.rs"]
+mod visitor;
 #[path = "api/watches.rs"]
 mod watches;
 #[path = "api/webhook_matching.rs"]

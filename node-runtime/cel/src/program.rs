@@ -62,6 +62,23 @@ impl Program {
         uses(&self.expr, variable)
     }
 
+    /// Whether the expression reads `variable.field` anywhere; `has(variable.field)` does not.
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        fn selects(expr: &Expr, variable: &str, field: &str) -> bool {
+            let is_variable =
+                |of: &Expr| matches!(&of.kind, Kind::Ident(name) if name.as_ref() == variable);
+            let mut found = match &expr.kind {
+                Kind::Select(of, name) | Kind::OptionalSelect(of, name) => {
+                    name.as_ref() == field && is_variable(of)
+                }
+                _ => false,
+            };
+            expr.kind.each(|below| found = found || selects(below, variable, field));
+            found
+        }
+        selects(&self.expr, variable, field)
+    }
+
     /// Evaluates it with these values. What it costs is taken from the budget.
     ///
     /// # Errors

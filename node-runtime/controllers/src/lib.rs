@@ -4,6 +4,7 @@
 //! of each kind, and each writes through the API with its own identity. [`run`] starts those of
 //! `CONTROLLERS`.
 
+mod bootstrap_tokens;
 mod certificates;
 mod cron_job;
 mod daemon_set;
@@ -91,6 +92,8 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (root_ca::NAME, root_ca::start),
     (token_secret::NAME, token_secret::start),
     (garbage::NAME, garbage::start),
+    (bootstrap_tokens::cleaner::NAME, bootstrap_tokens::cleaner::start),
+    (bootstrap_tokens::signer::NAME, bootstrap_tokens::signer::start),
     (certificates::approver::NAME, certificates::approver::start),
     (certificates::signer::NAME, certificates::signer::start),
     (certificates::cleaner::NAME, certificates::cleaner::start),

@@ -27,6 +27,7 @@ const WANTED: &[Wanted] = &[
         names: &[
             "registry.k8s.io/e2e-test-images/agnhost:2.63.0",
             "registry.k8s.io/e2e-test-images/agnhost:2.55",
+            "registry.k8s.io/pause:3.10.2",
         ],
         program: Some(("agnhost", "agnhost")),
         page: None,

@@ -3,18 +3,24 @@
 
 use std::collections::HashSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use minik_meta::object;
 use minik_pki::KeyPairPem;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::bearer::Verified;
+use super::certificate::CREDENTIAL_ID;
 use crate::core::Core;
 use crate::user::{SERVICE_ACCOUNT_PREFIX, User};
 
-/// How long after a pod's or account's deletion began its tokens still count, in seconds.
-const DELETION_LEEWAY_S: i64 = 60;
+/// How far clocks may differ, and how long tokens still count after the deletion began of what they
+/// are bound to. In seconds.
+const LEEWAY_S: i64 = 60;
 
 /// Makes and checks tokens.
 pub(crate) struct Tokens {
@@ -64,25 +70,20 @@ pub(crate) struct KubernetesClaims {
     pub(crate) warnafter: Option<i64>,
 }
 
-/// A token that is good, and for whom.
-#[derive(Debug)]
-pub(crate) struct Verified {
-    pub(crate) user: User,
-    /// The audiences that were asked for and that the token has.
-    pub(crate) audiences: Vec<String>,
-}
-
 /// Why a token is refused, or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The keys are not ECDSA P-256 PEM.
     #[error("the service account keys cannot be used")]
     Keys(#[source] jsonwebtoken::errors::Error),
-    /// Malformed, wrongly signed, expired, or by another issuer.
+    /// Malformed or wrongly signed.
     #[error("the token is not valid")]
     Invalid(#[source] jsonwebtoken::errors::Error),
+    /// It is too early or too late for it, or what it is bound to is gone.
+    #[error("{0}")]
+    Stale(String),
     /// Made out to somebody else.
-    #[error("the token is for {have:?}, not for {want:?}")]
+    #[error("token audiences {have:?} is invalid for the target audiences {want:?}")]
     Audience {
         /// The token's audiences.
         have: Vec<String>,
@@ -92,16 +93,6 @@ pub enum TokenError {
     /// Its subject is not the account it names.
     #[error("the subject {0:?} does not fit the claims")]
     Subject(String),
-    /// What it is bound to is gone.
-    #[error("{what} {namespace}/{name} of the token is gone")]
-    Gone {
-        /// The kind of the object.
-        what: &'static str,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
 }
 
 impl Tokens {
@@ -139,49 +130,64 @@ impl Tokens {
         jsonwebtoken::encode(&header, claims, &self.signing).map_err(TokenError::Invalid)
     }
 
-    /// The user of `token`, which must have one of `audiences` (empty: one of ours), and whose
-    /// account and bound objects must exist.
+    /// The user of `token`, which must have one of `audiences`, and whose account and bound objects
+    /// must exist; nobody if the token is none of ours.
     pub(crate) fn user(
         &self,
         core: &Core,
         token: &str,
         audiences: &[String],
-    ) -> Result<Verified, TokenError> {
+    ) -> Result<Option<Verified>, TokenError> {
+        if unverified_issuer(token).as_deref() != Some(&*self.issuer) {
+            return Ok(None);
+        }
         let claims = self.claims(token)?;
-        let want: &[String] = if audiences.is_empty() { &self.audiences } else { audiences };
         let common: Vec<String> =
-            want.iter().filter(|want| claims.aud.contains(want)).cloned().collect();
+            audiences.iter().filter(|want| claims.aud.contains(want)).cloned().collect();
         if common.is_empty() {
-            return Err(TokenError::Audience { have: claims.aud, want: want.to_vec() });
+            return Err(TokenError::Audience { have: claims.aud, want: audiences.to_vec() });
         }
         let bound = &claims.kubernetes;
         let (namespace, account) = (&bound.namespace, &bound.serviceaccount);
         if claims.sub != format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{}", account.name) {
             return Err(TokenError::Subject(claims.sub));
         }
-        exists(core, "serviceaccounts", namespace, account)?;
-        if let Some(pod) = &bound.pod {
-            exists(core, "pods", namespace, pod)?;
-        }
+        let now = minik_meta::time::now().unix_timestamp();
+        let alive = |what, namespace: &str, wanted: &Reference| {
+            let found = core.read_core_object(plural_of(what), namespace, &wanted.name);
+            is_alive(what, namespace, wanted, found.as_ref(), now).map_err(TokenError::Stale)
+        };
+        alive("service account", namespace, account)?;
         if let Some(secret) = &bound.secret {
-            exists(core, "secrets", namespace, secret)?;
+            alive("secret", namespace, secret)?;
+        }
+        if let Some(pod) = &bound.pod {
+            alive("pod", namespace, pod)?;
         }
         if let (Some(node), None) = (&bound.node, &bound.pod) {
-            exists(core, "nodes", "", node)?;
+            alive("node", "", node)?;
         }
-        Ok(Verified { user: user_of(&claims), audiences: common })
+        Ok(Some(Verified { user: user_of(&claims), audiences: common }))
     }
 
     fn claims(&self, token: &str) -> Result<Claims, TokenError> {
         let mut rules = Validation::new(Algorithm::ES256);
-        rules.leeway = 0;
+        rules.leeway = LEEWAY_S.unsigned_abs();
         rules.validate_nbf = true;
         rules.validate_aud = false;
         rules.set_issuer(&[&self.issuer]);
         rules.required_spec_claims = HashSet::from(["exp", "iss", "sub"].map(str::to_owned));
-        jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules)
-            .map(|data| data.claims)
-            .map_err(TokenError::Invalid)
+        let stale = |what: &str| TokenError::Stale(format!("service account token {what}"));
+        let decoded = jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules);
+        let claims = decoded.map(|data| data.claims).map_err(|error| match error.kind() {
+            ErrorKind::ExpiredSignature => stale("has expired"),
+            ErrorKind::ImmatureSignature => stale("is not valid yet"),
+            _ => TokenError::Invalid(error),
+        })?;
+        match claims.iat > minik_meta::time::now().unix_timestamp() + LEEWAY_S {
+            true => Err(stale("is issued in the future")),
+            false => Ok(claims),
+        }
     }
 
     /// The `/openid/v1/jwks` document.
@@ -201,23 +207,63 @@ impl Tokens {
     }
 }
 
-fn exists(
-    core: &Core,
-    what: &'static str,
+/// Whom the token says it is from, which anybody could have written.
+pub(super) fn unverified_issuer(token: &str) -> Option<String> {
+    unverified_claims(token)?.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// What the token says, which anybody could have written.
+pub(super) fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+}
+
+fn plural_of(what: &str) -> &'static str {
+    match what {
+        "secret" => "secrets",
+        "pod" => "pods",
+        "node" => "nodes",
+        _ => "serviceaccounts",
+    }
+}
+
+/// Whether an object that a token needs is there and the same as ever.
+fn is_alive(
+    what: &str,
     namespace: &str,
     wanted: &Reference,
-) -> Result<(), TokenError> {
-    let object = core.read_core_object(what, namespace, &wanted.name);
-    let alive = object.is_some_and(|object| {
-        let deleted = object::deletion_timestamp(&object).and_then(minik_meta::time::parse);
-        let now = minik_meta::time::now().unix_timestamp();
-        let over = deleted.is_some_and(|at| at.unix_timestamp() + DELETION_LEEWAY_S < now);
-        (wanted.uid.is_empty() || object::uid(&object) == wanted.uid) && !over
-    });
-    if alive {
-        return Ok(());
+    found: Option<&Value>,
+    now: i64,
+) -> Result<(), String> {
+    let is_account = what == "service account";
+    let invalidated = || "service account token has been invalidated".to_owned();
+    let name = &wanted.name;
+    let Some(object) = found else {
+        return Err(match is_account {
+            true => format!("serviceaccounts {name:?} not found"),
+            false => invalidated(),
+        });
+    };
+    let (uid, claim) = (object::uid(object), &wanted.uid);
+    if uid != claim {
+        return Err(match what {
+            "service account" => {
+                format!("service account UID ({uid}) does not match claim ({claim})")
+            }
+            what => format!(
+                "{what} UID ({uid}) does not match service account {what} ref claim ({claim})"
+            ),
+        });
     }
-    Err(TokenError::Gone { what, namespace: namespace.to_owned(), name: wanted.name.clone() })
+    let deleted = object::deletion_timestamp(object).and_then(minik_meta::time::parse);
+    match deleted.is_some_and(|at| at.unix_timestamp() + LEEWAY_S < now) {
+        false => Ok(()),
+        true if is_account => Err(format!("service account {namespace}/{name} has been deleted")),
+        true => Err(invalidated()),
+    }
 }
 
 fn user_of(claims: &Claims) -> User {
@@ -227,12 +273,15 @@ fn user_of(claims: &Claims) -> User {
     let mut extra = |key: &str, value: String| {
         user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]);
     };
-    extra("credential-id", format!("JTI={}", claims.jti));
     for (kind, reference) in [("pod", &bound.pod), ("node", &bound.node)] {
-        if let Some(reference) = reference {
-            extra(&format!("{kind}-name"), reference.name.clone());
+        let Some(reference) = reference else { continue };
+        extra(&format!("{kind}-name"), reference.name.clone());
+        if !reference.uid.is_empty() {
             extra(&format!("{kind}-uid"), reference.uid.clone());
         }
+    }
+    if !claims.jti.is_empty() {
+        user.extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)]);
     }
     user
 }

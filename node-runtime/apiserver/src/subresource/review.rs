@@ -5,6 +5,7 @@ use minik_meta::{Status, object};
 use serde_json::{Value, json};
 
 use crate::admission;
+use crate::authn::bearer;
 use crate::authz::rbac::{PolicyRule, Wish};
 use crate::body::Body;
 use crate::call::Call;
@@ -17,7 +18,7 @@ pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Respon
     let name = object::name(&review).to_owned();
     admission::ask_virtual(call, &name, &mut review).await?;
     let status = match call.kind.kind.as_ref() {
-        "TokenReview" => token(call, &review),
+        "TokenReview" => token(call, &review).await?,
         "SelfSubjectReview" => json!({"userInfo": call.user.info()}),
         "SelfSubjectAccessReview" => access(call, &call.user, &review)?,
         "SubjectAccessReview" => access(call, &subject(&review)?, &review)?,
@@ -42,20 +43,23 @@ pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Respon
     Ok(respond::value(StatusCode::CREATED, call.output.format, &review))
 }
 
-fn token(call: &Call, review: &Value) -> Value {
+async fn token(call: &Call, review: &Value) -> Result<Value, Status> {
     let token = object::text(review, &["spec", "token"]);
+    if token.is_empty() {
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+    }
     let audiences: Vec<String> = object::list(review, &["spec", "audiences"])
         .iter()
         .filter_map(|audience| audience.as_str().map(str::to_owned))
         .collect();
-    match call.core.tokens.user(&call.core, token, &audiences) {
+    Ok(match bearer::verify(&call.core, token, &audiences).await {
         Ok(verified) => json!({
             "authenticated": true,
             "user": verified.user.info(),
             "audiences": verified.audiences,
         }),
-        Err(error) => json!({"authenticated": false, "error": error.to_string()}),
-    }
+        Err(error) => json!({"user": {}, "error": error.to_string()}),
+    })
 }
 
 /// The user a review asks about.

@@ -126,7 +126,7 @@ async fn other(api: &Api) -> Other {
     let certificate = CertificateDer::from_pem_slice(leaf.cert_pem.as_bytes()).expect("pem");
     let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).expect("pem");
     let mut roots = rustls::RootCertStore::empty();
-    let front = CertificateDer::from_pem_slice(api.front_proxy_pem.as_bytes()).expect("pem");
+    let front = CertificateDer::from_pem_slice(api.front_proxy.cert_pem().as_bytes()).expect("pem");
     roots.add(front).expect("root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
@@ -370,6 +370,6 @@ async fn what_is_served_here_has_api_services_too() {
     let data = map.await.ok()["data"].take();
     assert_eq!(data["requestheader-allowed-names"], r#"["front-proxy-client"]"#);
     assert_eq!(data["client-ca-file"], api.ca.cert_pem());
-    assert_eq!(data["requestheader-client-ca-file"], api.front_proxy_pem.as_str());
+    assert_eq!(data["requestheader-client-ca-file"], api.front_proxy.cert_pem());
     running.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use minik_apiserver::{ApiServer, Body, Config, InProcess, Secrets, User};
+use minik_apiserver::{ApiServer, Authentication, Body, Config, InProcess, Secrets, User};
 use minik_pki::{CA_VALIDITY, Ca, LeafRequest, ec_key_pair};
 use minik_store::{Storage, Store};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(crate) struct Api {
     pub(crate) store: Store,
     pub(crate) ca: Ca,
     /// Who vouches for the certificate that other API servers are shown.
-    pub(crate) front_proxy_pem: String,
+    pub(crate) front_proxy: Ca,
     admin: InProcess,
 }
 
@@ -61,7 +61,17 @@ impl Api {
         Api::on(Store::open(&storage).expect("store")).await
     }
 
+    /// A server with these issuers of tokens.
+    pub(crate) async fn trusting(authentication: Authentication) -> Api {
+        let storage = minik_store::Config::new(Storage::Memory);
+        Api::with(Store::open(&storage).expect("store"), authentication).await
+    }
+
     pub(crate) async fn on(store: Store) -> Api {
+        Api::with(store, Authentication::default()).await
+    }
+
+    async fn with(store: Store, authentication: Authentication) -> Api {
         let ca = Ca::new("test", CA_VALIDITY).expect("authority");
         let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
         let issue = |request: &LeafRequest| ca.issue(request).expect("certificate");
@@ -75,12 +85,11 @@ impl Api {
             kubelet_client: issue(&LeafRequest::client("apiserver", &["system:masters"])),
             service_account: ec_key_pair().expect("keys"),
         };
-        let front_proxy_pem = secrets.front_proxy_ca_pem.clone();
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = Config::new(listen, listen.ip());
+        let config = Config { authentication, ..Config::new(listen, listen.ip()) };
         let server = config.build(store.clone(), secrets).await.expect("server");
         let admin = server.in_process(User::admin());
-        let api = Api { server: Some(server), store, ca, front_proxy_pem, admin };
+        let api = Api { server: Some(server), store, ca, front_proxy, admin };
         let made = api.post("/api/v1/namespaces/default/serviceaccounts", account("default")).await;
         // A store that was used before has it.
         assert!(matches!(made.code, 201 | 409), "{}", made.body);

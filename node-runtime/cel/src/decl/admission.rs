@@ -18,15 +18,24 @@ pub fn request() -> Arc<Decl> {
         "name": text(),
         "namespace": text(),
         "operation": text(),
-        "userInfo": {"type": "object", "properties": {
-            "username": text(),
-            "uid": text(),
-            "groups": {"type": "array", "items": text()},
-            "extra": {"type": "object", "additionalProperties": {"type": "array", "items": text()}},
-        }},
+        "userInfo": user_schema(),
         "dryRun": {"type": "boolean"},
     }});
     declared(&schema, "kubernetes.AdmissionRequest", &["options"])
+}
+
+/// `user`: whom a token is to stand for.
+pub fn user_info() -> Arc<Decl> {
+    declared(&user_schema(), "kubernetes.UserInfo", &[])
+}
+
+fn user_schema() -> Value {
+    json!({"type": "object", "properties": {
+        "username": text(),
+        "uid": text(),
+        "groups": {"type": "array", "items": text()},
+        "extra": {"type": "object", "additionalProperties": {"type": "array", "items": text()}},
+    }})
 }
 
 /// `namespaceObject`: what of a namespace may be asked.
