@@ -22,6 +22,8 @@ pub(super) struct Reader {
     changes: Option<Changes>,
     /// The start of a line whose end is not written yet.
     rest: Vec<u8>,
+    /// So many more lines are wanted: the log may grow while its tail is read.
+    lines_left: Option<u64>,
 }
 
 impl Reader {
@@ -33,11 +35,13 @@ impl Reader {
             None => None,
         };
         let mut file = File::open(path).await?;
-        if let Some(lines) = tail.and_then(|lines| u64::try_from(lines).ok()) {
+        let lines = tail.and_then(|lines| u64::try_from(lines).ok());
+        if let Some(lines) = lines {
             let start = tail_start(&mut file, lines).await?;
             file.seek(SeekFrom::Start(start)).await?;
         }
-        Ok(Self { path: path.to_owned(), file, changes, rest: Vec::new() })
+        let lines_left = lines.filter(|_| !follow);
+        Ok(Self { path: path.to_owned(), file, changes, rest: Vec::new(), lines_left })
     }
 
     /// Sends what the filter shows; with `end`, until that is reached.
@@ -80,6 +84,9 @@ impl Reader {
     ) -> io::Result<bool> {
         let mut block = vec![0; BLOCK_BYTES];
         loop {
+            if self.lines_left == Some(0) {
+                return Ok(false);
+            }
             let read = self.file.read(&mut block).await?;
             if read == 0 {
                 return Ok(true);
@@ -90,9 +97,15 @@ impl Reader {
             };
             let lines: Vec<u8> = self.rest.drain(..=complete).collect();
             let mut out = Vec::with_capacity(lines.len());
-            for line in lines.split(|byte| *byte == b'\n') {
-                filter.show(line, &mut out);
+            let wanted = self
+                .lines_left
+                .map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            let mut shown = 0;
+            for line in lines.split_inclusive(|byte| *byte == b'\n').take(wanted) {
+                filter.show(&line[..line.len() - 1], &mut out);
+                shown += 1;
             }
+            self.lines_left = self.lines_left.map(|left| left - shown);
             if !out.is_empty() && sender.send(out.into()).await.is_err() {
                 return Ok(false);
             }
@@ -166,5 +179,18 @@ mod tests {
             tail_start(&mut file, lines).await.expect("a place")
         });
         text[usize::try_from(start).expect("small")..].to_owned()
+    }
+    #[tokio::test]
+    async fn a_log_that_grows_meanwhile_gives_no_more_lines_than_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.log");
+        let line = |number: u32| format!("2026-01-01T00:00:00Z stdout F {number}\n");
+        std::fs::write(&path, [line(1), line(2), line(3)].concat()).expect("written");
+        let reader = Reader::open(&path, Some(2), false).await.expect("a log");
+        std::fs::write(&path, [line(1), line(2), line(3), line(4)].concat()).expect("written");
+        let (sender, mut receiver) = mpsc::channel(4);
+        reader.send(Filter::new(None, false, None, None), None, sender).await.expect("read");
+        assert_eq!(receiver.recv().await.expect("lines"), "2\n3\n");
+        assert_eq!(receiver.recv().await, None);
     }
 }
