@@ -113,6 +113,15 @@ fn reconciled(current: &Value, wanted: &Value) -> Option<Value> {
                 updated
             })
         }
+        "ClusterRole" if updatable => {
+            // Its rules follow from others.
+            let mut updated = current.clone();
+            updated["aggregationRule"] = wanted["aggregationRule"].clone();
+            for (key, value) in wanted["metadata"]["labels"].as_object().into_iter().flatten() {
+                object::set(&mut updated, &["metadata", "labels", key.as_str()], value.clone());
+            }
+            (updated != *current).then_some(updated)
+        }
         "ConfigMap" if current["data"] != wanted["data"] => {
             let mut updated = current.clone();
             updated["data"] = wanted["data"].clone();

@@ -1,15 +1,16 @@
-//! Who somebody is: certificates that are asked for, approved, signed and used.
+//! Who somebody is: certificates that are asked for, approved, signed and used; bootstrap tokens.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition,
 };
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use minik_client::connect::{CertificateFiles, with_certificates};
-use minik_testkit::{Cluster, until, yaml_like};
+use minik_testkit::{Cluster, gone, until, yaml_like};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::json;
 
@@ -130,5 +131,42 @@ async fn a_kubelet_renews_its_certificate_if_it_may() {
     let why = condition_of(&failed, "Failed").expect("it failed");
     assert_eq!(why.reason.as_deref(), Some("SignerValidationFailure"));
     assert_eq!(why.message.as_deref(), Some("subject organization is not system:nodes"));
+    cluster.stop().await;
+}
+
+/// A bootstrap token that is good for `usage`.
+fn bootstrap_token(id: &str, usage: &str, expiration: &str) -> Secret {
+    yaml_like(json!({
+        "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": "kube-system"},
+        "type": "bootstrap.kubernetes.io/token",
+        "stringData": {"token-id": id, "token-secret": "0123456789abcdef",
+            usage: "true", "expiration": expiration},
+    }))
+}
+
+#[tokio::test]
+async fn public_facts_are_signed_with_the_tokens_of_those_who_join() {
+    let cluster = Cluster::start().await.expect("a cluster");
+    let secrets: Api<Secret> = Api::namespaced(cluster.admin(), "kube-system");
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.admin(), "kube-public");
+    let post = PostParams::default();
+    let map = yaml_like(json!({"metadata": {"name": "cluster-info"}, "data": {"kubeconfig": "k"}}));
+    maps.create(&post, &map).await.expect("made");
+    let good = bootstrap_token("abcdef", "usage-bootstrap-signing", "2100-01-01T00:00:00Z");
+    secrets.create(&post, &good).await.expect("made");
+    let other = bootstrap_token("000000", "usage-bootstrap-authentication", "");
+    secrets.create(&post, &other).await.expect("made");
+    let has = |map: &ConfigMap, id: &str| {
+        let key = format!("jws-kubeconfig-{id}");
+        map.data.as_ref().is_some_and(|data| data.contains_key(&key))
+    };
+    let signed = until(&maps, "cluster-info", "signed", |map| has(map, "abcdef")).await;
+    assert!(!has(&signed, "000000"));
+    secrets.delete("bootstrap-token-abcdef", &DeleteParams::default()).await.expect("deleted");
+    until(&maps, "cluster-info", "no longer signed", |map| !has(map, "abcdef")).await;
+
+    let over = bootstrap_token("111111", "usage-bootstrap-signing", "2020-01-01T00:00:00Z");
+    secrets.create(&post, &over).await.expect("made");
+    gone(&secrets, "bootstrap-token-111111").await;
     cluster.stop().await;
 }

@@ -126,17 +126,28 @@ fn role_object(role: &Role, all: &[Role]) -> Made {
         false => ("roles", "Role"),
     };
     let mut object = json!({"apiVersion": API_VERSION, "kind": kind, "metadata": meta});
-    let mut rules = role.rules.clone();
     if !role.aggregates.is_empty() {
         let selectors: Vec<Value> = role.aggregates.iter().map(|label| selector(label)).collect();
         object["aggregationRule"] = json!({"clusterRoleSelectors": selectors});
-        for label in &role.aggregates {
-            let parts = all.iter().filter(|part| part.label.as_ref() == Some(label));
-            rules.extend(parts.flat_map(|part| part.rules.iter().cloned()));
-        }
     }
+    let rules = rules_of(role, all);
     object["rules"] = serde_json::to_value(rules).unwrap_or_default();
     (plural, object)
+}
+
+/// The rules of a role and of those it is the union of, each rule once. The labels of the table form
+/// no circle.
+fn rules_of(role: &Role, all: &[Role]) -> Vec<PolicyRule> {
+    let mut rules = role.rules.clone();
+    for label in &role.aggregates {
+        let parts = all.iter().filter(|part| part.label.as_ref() == Some(label));
+        for rule in parts.flat_map(|part| rules_of(part, all)) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    rules
 }
 
 fn selector(label: &str) -> Value {
@@ -155,13 +166,15 @@ fn binding(namespace: &str, name: &str, role: &str, subjects: &[&str]) -> Made {
         Some((_, name)) => ("ClusterRole", name),
         None => ("ClusterRole", role),
     };
-    let object = json!({
+    let mut object = json!({
         "apiVersion": API_VERSION,
         "kind": kind,
         "metadata": metadata(namespace, name),
-        "subjects": subjects.iter().map(|text| subject(text)).collect::<Vec<_>>(),
         "roleRef": {"apiGroup": GROUP, "kind": role_kind, "name": role_name},
     });
+    if !subjects.is_empty() {
+        object["subjects"] = subjects.iter().map(|text| subject(text)).collect();
+    }
     (plural, object)
 }
 
@@ -191,7 +204,7 @@ mod tests {
                 ["clusterrole", _, rest @ ..] => rest.iter().all(|w| w.starts_with("label=")),
                 ["role", _, _] | ["controller", _] => true,
                 ["bind", _, _, subjects @ ..] | ["rolebind", _, _, _, subjects @ ..] => {
-                    !subjects.is_empty() && subjects.iter().all(|text| !subject(text).is_null())
+                    subjects.iter().all(|text| !subject(text).is_null())
                 }
                 words => rule(words).is_some(),
             };
@@ -208,11 +221,106 @@ mod tests {
             });
             found.map_or(0, |(_, object)| object["rules"].as_array().map_or(0, Vec::len))
         };
-        let parts =
-            ["admin", "edit", "view"].map(|name| rules(&format!("system:aggregate-to-{name}")));
-        assert_eq!(rules("admin"), parts.iter().sum::<usize>());
-        assert_eq!(rules("edit"), parts[1] + parts[2]);
-        assert!(rules("view") > 5);
+        let part = |name: &str| rules(&format!("system:aggregate-to-{name}"));
+        assert!(part("view") > 5);
+        assert_eq!(rules("view"), part("view"));
+        assert!(rules("edit") > part("edit") && rules("edit") <= part("edit") + rules("view"));
+        assert!(rules("admin") > rules("edit"));
+    }
+
+    fn texts(value: &Value, key: &str) -> String {
+        let all = value[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut all: Vec<&str> = all.collect();
+        all.sort_unstable();
+        all.join(",")
+    }
+
+    /// What a role or binding says, in a form that does not depend on any order.
+    fn canonical(object: &Value) -> String {
+        let sorted = |mut lines: Vec<String>, between: &str| {
+            lines.sort_unstable();
+            lines.join(between)
+        };
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let role = &object["roleRef"];
+        if role.is_object() {
+            let subjects = list(&object["subjects"]);
+            let subjects = subjects.iter().map(|one| match one["kind"].as_str() {
+                Some("ServiceAccount") => {
+                    format!("sa:{}/{}", text(one, "namespace"), text(one, "name"))
+                }
+                kind => {
+                    format!("{}:{}", kind.unwrap_or_default().to_lowercase(), text(one, "name"))
+                }
+            });
+            let subjects = sorted(subjects.collect(), " ");
+            return format!("{}/{} {subjects}", text(role, "kind"), text(role, "name"));
+        }
+        if let Some(rule) = object.get("aggregationRule") {
+            let labels = list(&rule["clusterRoleSelectors"]);
+            let labels = labels.iter().flat_map(|one| {
+                let keys = one["matchLabels"].as_object().into_iter().flatten();
+                keys.map(|(key, _)| key.trim_start_matches(AGGREGATE).to_owned())
+                    .collect::<Vec<_>>()
+            });
+            return format!("aggregate {}", sorted(labels.collect(), " "));
+        }
+        let fields = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
+        let rules = list(&object["rules"]);
+        let rules = rules.iter().map(|rule| fields.map(|field| texts(rule, field)).join(" "));
+        sorted(rules.collect(), "\n")
+    }
+
+    fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+        value[key].as_str().unwrap_or_default()
+    }
+
+    /// Every role and binding of Kubernetes v1.36 with the start of the SHA-256 of its canonical
+    /// form, made from the published tables of its bootstrap policy.
+    const EXPECTED: &str = include_str!("expected.txt");
+
+    #[test]
+    fn every_role_and_binding_is_the_published_one() {
+        let ours: std::collections::BTreeMap<String, String> = objects()
+            .iter()
+            .map(|(_, object)| {
+                let metadata = &object["metadata"];
+                let labels = metadata["labels"].as_object().into_iter().flatten();
+                let labels: Vec<&str> =
+                    labels.filter_map(|(key, _)| key.strip_prefix(AGGREGATE)).collect();
+                let said = format!("{}\n{}", labels.join(","), canonical(object));
+                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, said.as_bytes());
+                let start = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}"));
+                let namespace = metadata["namespace"].as_str().unwrap_or("-");
+                let key =
+                    format!("{} {namespace} {}", text(object, "kind"), text(metadata, "name"));
+                (key, start.collect())
+            })
+            .collect();
+        let expected: Vec<(&str, &str)> =
+            EXPECTED.lines().filter_map(|line| line.rsplit_once(' ')).collect();
+        assert!(expected.len() > 100);
+        let wrong: Vec<_> = expected
+            .iter()
+            .filter(|(key, digest)| ours.get(*key).map(String::as_str) != Some(digest))
+            .collect();
+        assert!(wrong.is_empty(), "missing or different: {wrong:#?}");
+        let more: Vec<&str> = ours
+            .keys()
+            .map(String::as_str)
+            .filter(|key| !expected.iter().any(|(other, _)| other == key))
+            .collect();
+        assert_eq!(
+            more,
+            [
+                "ClusterRole - system:controller:storage-provisioner",
+                "ClusterRole - system:controller:taint-eviction-controller",
+                "ClusterRole - system:coredns",
+                "ClusterRoleBinding - minik:dns",
+                "ClusterRoleBinding - system:controller:storage-provisioner",
+                "ClusterRoleBinding - system:controller:taint-eviction-controller",
+            ]
+        );
     }
 
     #[test]

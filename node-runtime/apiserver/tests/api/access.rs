@@ -135,8 +135,20 @@ async fn tokens_live_as_long_as_what_they_are_bound_to() {
     api.delete(&format!("{PODS}/a?gracePeriodSeconds=0")).await.ok();
     let gone = review(json!({"token": token})).await;
     assert_eq!(gone["error"], "service account token has been invalidated");
-    let short = api.post(path, json!({"spec": {"expirationSeconds": 60}})).await;
-    assert_eq!(short.code, 422);
+    let refused = async |body: Value| api.post(path, body).await.failure();
+    expect![[r#"422 Invalid: TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes"#]]
+        .assert_eq(&refused(json!({"spec": {"expirationSeconds": 60}})).await);
+    expect![[r#"422 Invalid: TokenRequest.authentication.k8s.io "default" is invalid: metadata.name: Invalid value: "robot": must match the service account name if specified"#]]
+        .assert_eq(&refused(json!({"metadata": {"name": "robot"}})).await);
+    let other = refused(json!({"metadata": {"uid": "u"}})).await;
+    assert!(
+        other.starts_with("409 Conflict: Operation cannot be fulfilled on TokenRequest"),
+        "{other}"
+    );
+    let to = |kind: &str| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": kind, "name": "a"}}});
+    expect!["400 BadRequest: cannot bind token to object of type /v1, Kind=Service"]
+        .assert_eq(&refused(to("Service")).await);
+    expect![[r#"404 NotFound: secrets "a" not found"#]].assert_eq(&refused(to("Secret")).await);
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use minik_client::{ApiErrorExt, EventRecorder, Level};
 use minik_reconcile::nodes::tolerates;
 use minik_reconcile::{Cache, Change, KeyOf, ObjectKey, ReconcileError, Requeue, Seen, WorkQueue};
+use serde_json::json;
 
 use crate::node::taints::NO_EXECUTE;
 use crate::pods;
@@ -140,19 +141,20 @@ pub(crate) async fn disrupt(
     reason: &str,
     message: &str,
 ) -> Result<(), ReconcileError> {
-    let mut written = pod.clone();
-    let conditions = written.status.get_or_insert_default().conditions.get_or_insert_default();
-    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
-    conditions.push(PodCondition {
+    let condition = PodCondition {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),
         last_transition_time: Some(Time(now())),
         ..PodCondition::default()
-    });
+    };
+    // Conditions are merged by type: the others stay as they are.
+    let fields = json!({ "metadata": { "uid": pod.metadata.uid },
+        "status": { "conditions": [condition] } });
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace_of(pod));
-    match api.replace_status(&pod.key().name, &PostParams::default(), &written).await {
+    let (how, patch) = (PatchParams::default(), Patch::Strategic(&fields));
+    match api.patch_status(&pod.key().name, &how, &patch).await {
         Err(error) if error.is_not_found() => Ok(()),
         answer => Ok(answer.map(|_| ())?),
     }
@@ -160,7 +162,7 @@ pub(crate) async fn disrupt(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
     use test_case::test_case;
 
     use super::*;
