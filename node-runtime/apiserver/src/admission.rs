@@ -17,7 +17,6 @@ mod question;
 mod quota;
 mod service;
 mod service_account;
-mod unserved;
 mod webhooks;
 
 use minik_api::admission::{Objects, Operation};
@@ -178,7 +177,6 @@ fn plug_in_update(call: &Call, old: &Value, new: &mut Value) {
 pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Status> {
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
-    unserved::warn(call);
     limits::check(call, object)?;
     pod_security::check(call, object)?;
     pod_security::check_namespace(call, None, object)?;

@@ -14,6 +14,7 @@ use tracing::debug;
 
 use crate::config::{Authorities, Config};
 use crate::core::Core;
+use crate::fairness;
 use crate::kinds::Kinds;
 use crate::objects;
 
@@ -51,7 +52,7 @@ pub(crate) async fn run(
     if !writes.is_empty() {
         store.transact(writes).await?;
     }
-    Ok(())
+    fairness::bootstrap(store, kinds).await
 }
 
 /// Makes again, until `stop`, what people delete and the cluster cannot do without: the

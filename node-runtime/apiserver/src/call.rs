@@ -10,14 +10,22 @@ use minik_meta::{GroupKind, GroupResource, Status};
 
 use crate::body::Body;
 use crate::core::Core;
+use crate::deadline;
+use crate::fairness::Seat;
 use crate::kinds::Kind;
 use crate::negotiate::{Answer, Output, negotiate};
 use crate::owners;
 use crate::route::{Query, Target, Verb};
 use crate::user::User;
 
-/// How long a request that is no watch and no stream may take.
-const REQUEST_MAX: Duration = Duration::from_secs(60);
+/// How long a request may stay, and what it takes up meanwhile.
+#[derive(Default)]
+pub(crate) struct Stay {
+    /// `None` for watches and streams.
+    pub(crate) deadline: Option<Instant>,
+    /// `None` for streams.
+    pub(crate) seat: Option<Seat>,
+}
 
 /// A request that was authorized and whose resource exists.
 pub(crate) struct Call {
@@ -33,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) manager: String,
     /// When the client is told that it took too long; never for streams.
     deadline: Option<Instant>,
+    /// Given back when the request is done.
+    seat: Mutex<Option<Seat>>,
     warnings: Mutex<Vec<String>>,
     annotations: Mutex<BTreeMap<String, String>>,
 }
@@ -46,12 +56,13 @@ impl Call {
         target: Target,
         query: Query,
         request: &Request<Body>,
+        stay: Stay,
     ) -> Result<Call, Status> {
         let kind = core.kinds.of(&target)?;
         let list = matches!(verb, Verb::List | Verb::DeleteCollection);
         let output = match target.subresource.as_str() {
             // These answer with whatever the other side sends.
-            "log" | "exec" | "attach" | "portforward" | "proxy" => Output::default(),
+            subresource if deadline::is_stream(subresource) => Output::default(),
             _ => {
                 let answer = Answer {
                     list,
@@ -70,7 +81,7 @@ impl Call {
         };
         let deprecation = kind.custom.as_ref().and_then(|custom| custom.deprecation.as_deref());
         let warnings = Mutex::new(deprecation.map(str::to_owned).into_iter().collect());
-        let mut call = Call {
+        Ok(Call {
             core,
             user,
             verb,
@@ -80,14 +91,11 @@ impl Call {
             output,
             dry_run,
             manager,
-            deadline: None,
+            deadline: stay.deadline,
+            seat: Mutex::new(stay.seat),
             warnings,
             annotations: Mutex::default(),
-        };
-        if !call.is_long_running() {
-            call.deadline = Some(Instant::now() + REQUEST_MAX);
-        }
-        Ok(call)
+        })
     }
 
     /// How long it may still take, if there is a limit.
@@ -127,13 +135,9 @@ impl Call {
         self.kind.group_kind()
     }
 
-    /// Whether the answer may take as long as the client likes.
-    pub(crate) fn is_long_running(&self) -> bool {
-        self.verb == Verb::Watch
-            || matches!(
-                self.target.subresource.as_str(),
-                "log" | "exec" | "attach" | "portforward" | "proxy"
-            )
+    /// Takes the request's seat, for what goes on after the call.
+    pub(crate) fn take_seat(&self) -> Option<Seat> {
+        self.seat.lock().expect("no holder panics").take()
     }
 
     /// Notes something the client should be told beside the answer.
@@ -163,6 +167,7 @@ impl Call {
             dry_run: self.dry_run,
             manager: self.manager.clone(),
             deadline: self.deadline,
+            seat: Mutex::default(),
             warnings: Mutex::default(),
             annotations: Mutex::default(),
         })

@@ -45,6 +45,8 @@ pub struct Config {
     pub front_proxy_names: Vec<String>,
     /// Whose tokens are taken beside those of service accounts, and who may stay unknown.
     pub authentication: Authentication,
+    /// Seats for requests that are served at the same time, divided among the priority levels.
+    pub requests_max: u32,
 }
 
 impl Config {
@@ -61,6 +63,7 @@ impl Config {
             encryption: None,
             front_proxy_names: Vec::new(),
             authentication: Authentication::default(),
+            requests_max: 600,
         }
     }
 

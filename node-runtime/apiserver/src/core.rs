@@ -19,6 +19,7 @@ use crate::authn::jwt::Issuers;
 use crate::authn::token::Tokens;
 use crate::authz::Authorizer;
 use crate::config::{Authorities, BuildError, Config, Secrets};
+use crate::fairness::Fairness;
 use crate::kinds::Kinds;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -54,6 +55,8 @@ pub(crate) struct Core {
     /// Whom to ask before something is served.
     pub(crate) hooks: Live<Hooks>,
     pub(crate) policies: Live<Policies>,
+    /// Who may be served now, and who waits.
+    pub(crate) fairness: Arc<Fairness>,
     draining: CancellationToken,
 }
 
@@ -82,6 +85,7 @@ impl Core {
             aggregation: Aggregation::new(&store, secrets)?,
             hooks: Live::new(&store)?,
             policies: Live::new(&store)?,
+            fairness: Fairness::new(&store, config.requests_max)?,
             draining: CancellationToken::new(),
             config,
             store,

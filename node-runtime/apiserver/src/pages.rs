@@ -55,6 +55,10 @@ pub(crate) fn serve(
         Page::Legacy | Page::Groups | Page::Group { .. } | Page::Resources { .. } => {
             discovery(core, page, headers)
         }
+        Page::Fairness(dump) => {
+            let details = query.non_empty("includeRequestDetails").is_some();
+            Ok(respond::text(StatusCode::OK, core.fairness.dump(*dump, details)))
+        }
         Page::Unknown => Err(Status::not_found_path()),
     }
 }

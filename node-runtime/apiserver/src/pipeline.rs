@@ -1,7 +1,7 @@
 //! The one way of every request: who is it, what is asked, may they, do it, answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -14,8 +14,10 @@ use crate::authn::{self, Connection};
 use crate::authz::rbac::Wish;
 use crate::authz::{self};
 use crate::body::Body;
-use crate::call::Call;
+use crate::call::{Call, Stay};
 use crate::core::Core;
+use crate::deadline;
+use crate::fairness::{self, Arriving, Asked, Class, Seat, What};
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
@@ -50,9 +52,10 @@ pub(crate) async fn handle(
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let action = route(&method, &path, &query);
+    let action = Arc::new(route(&method, &path, &query));
 
-    let mut response = match serve(&core, &caller, &action, query, request).await {
+    let mut class = None;
+    let mut response = match in_time(&core, &caller, &action, query, request, &mut class).await {
         Ok(response) => response,
         Err(status) => {
             if status.code >= 500 {
@@ -65,20 +68,44 @@ pub(crate) async fn handle(
         response = respond::compress(response, &headers).await;
     }
     response.headers_mut().insert(AUDIT_ID, audit_id);
+    if let Some(class) = class {
+        class.mark(response.headers_mut());
+    }
     let took = started.elapsed();
     core.metrics.record(&action, response.status(), took);
     debug!(%method, %path, code = response.status().as_u16(), took_us = took.as_micros(), "served");
     response
 }
 
-/// Authentication, impersonation, authorization, and then the page or verb itself.
+/// Serves the request, but for no longer than it may take.
+async fn in_time(
+    core: &Arc<Core>,
+    caller: &Caller,
+    action: &Arc<Action>,
+    query: Query,
+    request: Request<Body>,
+    class: &mut Option<Class>,
+) -> Result<Response<Body>, Status> {
+    let Some(time) = deadline::time_of(action, &query)? else {
+        return serve(core, caller, action, query, request, None, class).await;
+    };
+    let serving = serve(core, caller, action, query, request, Some(time), class);
+    let served = tokio::time::timeout(time, serving).await;
+    served.unwrap_or_else(|_| Err(Status::timeout(deadline::TOO_LONG, 0)))
+}
+
+/// Authentication, impersonation, a seat, authorization, and then the page or verb itself. Says in
+/// `class` what the request was taken for.
 async fn serve(
     core: &Arc<Core>,
     caller: &Caller,
-    action: &Action,
+    action: &Arc<Action>,
     query: Query,
     mut request: Request<Body>,
+    time: Option<Duration>,
+    class: &mut Option<Class>,
 ) -> Result<Response<Body>, Status> {
+    let deadline = time.map(|time| Instant::now() + time);
     let user = match caller {
         Caller::Connection(connection) => {
             let path = request.uri().path().to_owned();
@@ -87,25 +114,49 @@ async fn serve(
         Caller::InProcess(user) => user.clone(),
     };
     let user = impersonated(&core.authorizer, &user, request.headers())?.unwrap_or(user);
+    let (verb, uri) = (request.method().as_str().to_ascii_lowercase(), request.uri().clone());
+    let what = match &**action {
+        Action::Page(_) => What::Page { verb: &verb, path: uri.path() },
+        Action::Resource(verb, target) => What::Resource { verb: *verb, target },
+    };
+    let arriving = Arriving { asked: Asked { user: &user, what }, uri: &uri, action, time };
+    let seat = match seat(core, arriving, &query, class).await {
+        Ok(seat) => seat,
+        Err(full) => return Ok(full),
+    };
     authorize(core, &user, action, &request, &query)?;
 
     if let Some(remote) = core.aggregation.server_of(request.uri().path()) {
-        return aggregation::proxy::serve(core, &user, &remote, action, request).await;
+        // What a watch costs is the other server's to say.
+        let _seat = seat.filter(|_| time.is_some());
+        return Ok(aggregation::proxy::serve(core, &user, &remote, request).await);
     }
-    match action {
+    match &**action {
         Action::Page(page) => pages::serve(core, page, &query, request.headers()),
         Action::Resource(verb, target) => {
-            let call = Call::new(Arc::clone(core), user, *verb, target.clone(), query, &request)?;
-            let Some(left) = call.time_left() else {
-                return verbs::run(call, request).await;
-            };
-            let running = verbs::run(call, request);
-            tokio::time::timeout(left, running).await.unwrap_or_else(|_| {
-                let message = "request did not complete within the allotted timeout";
-                Err(Status::timeout(message, 0))
-            })
+            let stay = Stay { deadline, seat };
+            let (core, target) = (Arc::clone(core), target.clone());
+            let call = Call::new(core, user, *verb, target, query, &request, stay)?;
+            verbs::run(call, request).await
         }
     }
+}
+
+/// A seat for the request, or the answer that there is none. Streams take none.
+async fn seat(
+    core: &Core,
+    arriving: Arriving<'_>,
+    query: &Query,
+    class: &mut Option<Class>,
+) -> Result<Option<Seat>, Response<Body>> {
+    let action = arriving.action;
+    if matches!(&**action, Action::Resource(_, one) if deadline::is_stream(&one.subresource)) {
+        return Ok(None);
+    }
+    let seats = |most| fairness::seats(core, action, query, most);
+    let (known, seat) = core.fairness.enter(arriving, seats).await;
+    *class = Some(known);
+    seat.map(Some).ok_or_else(fairness::too_many)
 }
 
 /// Whether the roles (and for kubelets the node rules) allow the request.

@@ -7,6 +7,8 @@ mod query;
 
 use http::Method;
 
+use crate::fairness::Dump;
+
 pub(crate) use query::{Query, decode};
 
 /// What a request asks for, with no HTTP left in it.
@@ -37,6 +39,8 @@ pub(crate) enum Page {
     OpenIdConfiguration,
     /// `/openid/v1/jwks`
     Jwks,
+    /// `/debug/api_priority_and_fairness/…`
+    Fairness(Dump),
     /// `/api`
     Legacy,
     /// `/apis`
@@ -139,6 +143,9 @@ fn page(method: &Method, parts: &[&str]) -> Page {
         ["openapi", "v3", rest @ ..] => Page::OpenApiV3 { group_version: Some(rest.join("/")) },
         [".well-known", "openid-configuration"] => Page::OpenIdConfiguration,
         ["openid", "v1", "jwks"] => Page::Jwks,
+        ["debug", "api_priority_and_fairness", dump] => {
+            Dump::of(dump).map_or(Page::Unknown, Page::Fairness)
+        }
         ["api"] => Page::Legacy,
         ["apis"] => Page::Groups,
         ["api", version] => {

@@ -10,6 +10,8 @@ mod apply;
 mod conversion;
 #[path = "api/custom.rs"]
 mod custom;
+#[path = "api/fairness.rs"]
+mod fairness;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hook.rs"]

@@ -102,6 +102,12 @@ impl Index {
         self.heads.len()
     }
 
+    pub(crate) fn count(&self, prefix: &str, most: usize) -> usize {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let keys = self.heads.range::<str, _>(from).map(|(key, _)| key);
+        keys.take_while(|key| key.starts_with(prefix)).take(most).count()
+    }
+
     pub(crate) fn head(&self, key: &str) -> Option<&Head> {
         self.heads.get(key)
     }

@@ -117,6 +117,12 @@ impl Store {
         self.shared.index().len()
     }
 
+    /// How many keys start with `prefix`; counting ends at `most`.
+    #[must_use]
+    pub fn count(&self, prefix: &str, most: usize) -> usize {
+        self.shared.index().count(prefix, most)
+    }
+
     /// Whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,12 +1,10 @@
 //! Passes requests on to the API server that serves them, in the name of who makes them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
-use minik_meta::Status;
 use tracing::warn;
 
 use super::registry::Remote;
@@ -15,13 +13,9 @@ use crate::body::{self, Body, BodyError};
 use crate::core::Core;
 use crate::forward;
 use crate::respond;
-use crate::route::{Action, Verb};
 use crate::tls::Trust;
 use crate::user::User;
 use crate::webhook::{Place, WebhookError, cause};
-
-/// How long a request that is no watch and no stream may wait for its answer.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 const USER: HeaderName = HeaderName::from_static("x-remote-user");
 const UID: HeaderName = HeaderName::from_static("x-remote-uid");
@@ -33,42 +27,29 @@ pub(crate) async fn serve(
     core: &Arc<Core>,
     user: &User,
     remote: &Remote,
-    action: &Action,
     mut request: Request<Body>,
-) -> Result<Response<Body>, Status> {
+) -> Response<Body> {
     if !remote.is_available {
-        return Ok(unavailable("service unavailable"));
+        return unavailable("service unavailable");
     }
     let place = match Place::of_service(core, &remote.namespace, &remote.service, remote.port) {
         Ok(place) => place,
         Err(error) => {
             warn!(service = remote.name, %error, "the service of an API server is missing");
-            return Ok(unavailable("service unavailable"));
+            return unavailable("service unavailable");
         }
     };
     put_user(request.headers_mut(), user);
     let passing = pass(&core.aggregation, &place, &remote.trust, request);
-    let passed = match is_long_running(action) {
-        true => passing.await,
-        false => tokio::time::timeout(ANSWER_MAX, passing).await.map_err(|_| {
-            Status::timeout("request did not complete within the allotted timeout", 0)
-        })?,
-    };
-    Ok(passed.unwrap_or_else(|why| {
+    passing.await.unwrap_or_else(|why| {
         warn!(service = remote.name, why, "an API server does not answer");
         unavailable(&format!("error trying to reach service: {why}"))
-    }))
+    })
 }
 
 /// Upstream answers in plain text here.
 fn unavailable(why: &str) -> Response<Body> {
     respond::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
-}
-
-fn is_long_running(action: &Action) -> bool {
-    let Action::Resource(verb, target) = action else { return false };
-    let streams = ["log", "exec", "attach", "portforward", "proxy"];
-    *verb == Verb::Watch || streams.contains(&target.subresource.as_str())
 }
 
 /// Says in the headers who makes the request; nobody else may have said so before.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::{self, Body};
 use crate::call::Call;
 use crate::core::Core;
+use crate::fairness::Seat;
 use crate::kinds::Kind;
 use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
@@ -80,6 +81,7 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>, Status> {
         filter,
         encoder,
         initial: initial.into(),
+        seat: call.take_seat(),
         say_end: matches!(start, Start::Now { say_end: true }),
         said: watch.progress(),
         watch,
@@ -174,6 +176,8 @@ struct Watching {
     filter: Filter,
     encoder: Encoder,
     initial: VecDeque<Entry>,
+    /// Kept until the initial state is sent: following costs little.
+    seat: Option<Seat>,
     say_end: bool,
     watch: Watch,
     /// The newest revision the client knows of.
@@ -196,6 +200,7 @@ impl Watching {
                 return Some(chunk);
             }
         }
+        self.seat = None;
         if std::mem::take(&mut self.say_end) {
             return Some(self.bookmark(self.said, true));
         }

@@ -10,6 +10,7 @@ use minik_apiserver::{ApiServer, Authentication, Body, Config, InProcess, Secret
 use minik_pki::{CA_VALIDITY, Ca, LeafRequest, ec_key_pair};
 use minik_store::{Storage, Store};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 /// How long anything may take before a test fails.
@@ -63,15 +64,20 @@ impl Api {
 
     /// A server with these issuers of tokens.
     pub(crate) async fn trusting(authentication: Authentication) -> Api {
+        Api::with(|config| config.authentication = authentication).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Api {
         let storage = minik_store::Config::new(Storage::Memory);
-        Api::with(Store::open(&storage).expect("store"), authentication).await
+        Api::build(Store::open(&storage).expect("store"), change).await
     }
 
     pub(crate) async fn on(store: Store) -> Api {
-        Api::with(store, Authentication::default()).await
+        Api::build(store, |_| {}).await
     }
 
-    async fn with(store: Store, authentication: Authentication) -> Api {
+    async fn build(store: Store, change: impl FnOnce(&mut Config)) -> Api {
         let ca = Ca::new("test", CA_VALIDITY).expect("authority");
         let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
         let issue = |request: &LeafRequest| ca.issue(request).expect("certificate");
@@ -86,7 +92,8 @@ impl Api {
             service_account: ec_key_pair().expect("keys"),
         };
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = Config { authentication, ..Config::new(listen, listen.ip()) };
+        let mut config = Config::new(listen, listen.ip());
+        change(&mut config);
         let server = config.build(store.clone(), secrets).await.expect("server");
         let admin = server.in_process(User::admin());
         let api = Api { server: Some(server), store, ca, front_proxy, admin };
@@ -94,6 +101,17 @@ impl Api {
         // A store that was used before has it.
         assert!(matches!(made.code, 201 | 409), "{}", made.body);
         api
+    }
+
+    /// Serves on its socket, and does its chores, until the test ends.
+    pub(crate) fn run(&mut self) {
+        let server = self.server.take().expect("a server that does not run yet");
+        tokio::spawn(server.run(CancellationToken::new()));
+    }
+
+    /// What requests are made with.
+    pub(crate) fn service(&self, user: User) -> InProcess {
+        self.admin.with_user(user)
     }
 
     /// Asks as the administrator: `GET /api/v1/pods`.
