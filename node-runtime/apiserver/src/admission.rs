@@ -15,6 +15,7 @@ pub(crate) mod policies;
 mod priority;
 mod question;
 mod quota;
+mod runtime_class;
 mod service;
 mod service_account;
 mod webhooks;
@@ -98,6 +99,7 @@ fn plug_in_create(call: &Call, object: &mut Value) -> Result<(), Status> {
     namespace::label(call, object);
     if call.kind.is("", "Pod") {
         priority::of_new_pod(call, object)?;
+        runtime_class::of_new_pod(call, object)?;
         service_account::of_new_pod(call, object)?;
         defaults::tolerations(object);
         limits::default_resources(call, object)?;
@@ -178,6 +180,9 @@ pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Stat
     node::check_create(call, object)?;
     priority::check_class(call, object)?;
     limits::check(call, object)?;
+    if call.kind.is("", "Pod") {
+        runtime_class::check(call, object)?;
+    }
     pod_security::check(call, object)?;
     pod_security::check_namespace(call, None, object)?;
     escalation::check(call, None, object)?;
