@@ -44,6 +44,15 @@ impl Authorizer {
         if self.rbac.now().allows(user, wish) { Ok(()) } else { Err(reason) }
     }
 
+    /// As [`Authorizer::decide`], with upstream's reason also where it is allowed.
+    pub(crate) fn explain(&self, user: &User, wish: &Wish<'_>) -> Result<String, String> {
+        self.decide(user, wish)?;
+        if user.is_in(MASTERS) {
+            return Ok(String::new());
+        }
+        Ok(self.rbac.now().explain(user, wish).unwrap_or_default())
+    }
+
     /// All rules `user` holds in `namespace`.
     pub(crate) fn rules(&self, user: &User, namespace: &str) -> Vec<PolicyRule> {
         let mut rules: Vec<PolicyRule> = self.rbac.now().rules(user, namespace).cloned().collect();

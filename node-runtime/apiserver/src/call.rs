@@ -1,6 +1,5 @@
 //! One request to a resource, as verbs see it: who, what, with which options.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use http::Request;
 use minik_api::protobuf;
 use minik_meta::{GroupKind, GroupResource, Status};
 
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::core::Core;
 use crate::deadline;
@@ -25,6 +25,7 @@ pub(crate) struct Stay {
     pub(crate) deadline: Option<Instant>,
     /// `None` for streams.
     pub(crate) seat: Option<Seat>,
+    pub(crate) warnings: Warnings,
 }
 
 /// A request that was authorized and whose resource exists.
@@ -43,8 +44,27 @@ pub(crate) struct Call {
     deadline: Option<Instant>,
     /// Given back when the request is done.
     seat: Mutex<Option<Seat>>,
-    warnings: Mutex<Vec<String>>,
-    annotations: Mutex<BTreeMap<String, String>>,
+    /// What is recorded of the request.
+    pub(crate) trail: Trail,
+    warnings: Warnings,
+}
+
+/// What the client is told beside the answer, be it a failure.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn add(&self, text: String) {
+        let mut warnings = self.0.lock().expect("no holder panics");
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    /// What was noted so far.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no holder panics"))
+    }
 }
 
 impl Call {
@@ -79,8 +99,9 @@ impl Call {
             }
             _ => String::new(),
         };
-        let deprecation = kind.custom.as_ref().and_then(|custom| custom.deprecation.as_deref());
-        let warnings = Mutex::new(deprecation.map(str::to_owned).into_iter().collect());
+        if let Some(deprecation) = kind.custom.as_ref().and_then(|one| one.deprecation.as_deref()) {
+            stay.warnings.add(deprecation.to_owned());
+        }
         Ok(Call {
             core,
             user,
@@ -93,36 +114,14 @@ impl Call {
             manager,
             deadline: stay.deadline,
             seat: Mutex::new(stay.seat),
-            warnings,
-            annotations: Mutex::default(),
+            trail: Trail::of(request),
+            warnings: stay.warnings,
         })
     }
 
     /// How long it may still take, if there is a limit.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// Notes something for the audit log.
-    pub(crate) fn annotate(&self, key: String, value: String) {
-        self.annotations.lock().expect("no holder panics").insert(key, value);
-    }
-
-    /// Notes one more value for the audit log, if it is not there yet.
-    pub(crate) fn annotate_more(&self, key: String, value: &str) {
-        let mut annotations = self.annotations.lock().expect("no holder panics");
-        let noted = annotations.entry(key).or_default();
-        if noted.is_empty() {
-            noted.push_str(value);
-        } else if !noted.split(", ").any(|one| one == value) {
-            noted.push_str(", ");
-            noted.push_str(value);
-        }
-    }
-
-    /// What was noted for the audit log so far.
-    pub(crate) fn take_annotations(&self) -> BTreeMap<String, String> {
-        std::mem::take(&mut self.annotations.lock().expect("no holder panics"))
     }
 
     /// Group and plural, for failures.
@@ -142,16 +141,7 @@ impl Call {
 
     /// Notes something the client should be told beside the answer.
     pub(crate) fn warn(&self, text: impl Into<String>) {
-        let mut warnings = self.warnings.lock().expect("no holder panics");
-        let text = text.into();
-        if !warnings.contains(&text) {
-            warnings.push(text);
-        }
-    }
-
-    /// What was noted so far.
-    pub(crate) fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.warnings.lock().expect("no holder panics"))
+        self.warnings.add(text.into());
     }
 
     /// The same request, aimed at something else.
@@ -168,8 +158,8 @@ impl Call {
             manager: self.manager.clone(),
             deadline: self.deadline,
             seat: Mutex::default(),
-            warnings: Mutex::default(),
-            annotations: Mutex::default(),
+            trail: self.trail.clone(),
+            warnings: self.warnings.clone(),
         })
     }
 }

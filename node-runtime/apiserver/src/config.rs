@@ -196,6 +196,14 @@ pub enum BuildError {
     /// The settings of authentication break rules.
     #[error(transparent)]
     Authentication(#[from] AuthenticationError),
+    /// The audit log cannot be written.
+    #[error("cannot write the audit log {path}")]
+    AuditLog {
+        /// The file, or `-`.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The store cannot be read or written.
     #[error("the store failed")]
     Store(#[from] StoreError),

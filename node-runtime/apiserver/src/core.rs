@@ -14,6 +14,7 @@ use crate::admission::hooks::Hooks;
 use crate::admission::policies::registry::Policies;
 use crate::aggregation::Aggregation;
 use crate::alloc::Allocator;
+use crate::audit::Audit;
 use crate::authn::certificate::Vouchers;
 use crate::authn::jwt::Issuers;
 use crate::authn::token::Tokens;
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) policies: Live<Policies>,
     /// Who may be served now, and who waits.
     pub(crate) fairness: Arc<Fairness>,
+    /// Where requests are recorded; none where they are not.
+    pub(crate) audit: Option<Arc<Audit>>,
     draining: CancellationToken,
 }
 
@@ -86,6 +89,7 @@ impl Core {
             hooks: Live::new(&store)?,
             policies: Live::new(&store)?,
             fairness: Fairness::new(&store, config.requests_max)?,
+            audit: Audit::open(config.audit.as_ref())?,
             draining: CancellationToken::new(),
             config,
             store,

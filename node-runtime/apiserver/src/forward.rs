@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tracing::debug;
 
+use crate::audit::Trail;
 use crate::body::{self, Body, BodyError};
 
 /// How long connecting may take, with TLS.
@@ -59,6 +60,7 @@ pub(crate) async fn forward(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ForwardError> {
     let wants_upgrade = request.headers().contains_key(UPGRADE);
+    let trail = Trail::of(&request);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     if wants_upgrade && upgrade.is_none() {
         return Err(ForwardError::NoUpgrade);
@@ -71,7 +73,7 @@ pub(crate) async fn forward(
     };
     let answer =
         answer.await.map_err(|source| ForwardError::Answer { address: to.address, source })?;
-    finish(answer, upgrade)
+    finish(answer, upgrade, trail)
 }
 
 /// Like [`forward`], for an upgrade over a connection that is open already.
@@ -82,6 +84,7 @@ pub(crate) async fn upgrade_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'sta
     path: &str,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, ForwardError> {
+    let trail = Trail::of(&request);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     if upgrade.is_none() {
         return Err(ForwardError::NoUpgrade);
@@ -89,18 +92,23 @@ pub(crate) async fn upgrade_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'sta
     let outgoing = outgoing(host, path, request, true)?;
     let answer = start(address, stream, outgoing).await?;
     let answer = answer.await.map_err(|source| ForwardError::Answer { address, source })?;
-    finish(answer, upgrade)
+    finish(answer, upgrade, trail)
 }
 
 /// The answer as the client gets it; after one of 101 the two connections are joined.
 fn finish(
     mut answer: Response<hyper::body::Incoming>,
     upgrade: Option<OnUpgrade>,
+    trail: Trail,
 ) -> Result<Response<Body>, ForwardError> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = upgrade else { return Err(ForwardError::NoUpgrade) };
         let server = hyper::upgrade::on(&mut answer);
-        tokio::spawn(join(client, server));
+        tokio::spawn(async move {
+            join(client, server).await;
+            // The request ends here.
+            drop(trail);
+        });
         let (head, _) = answer.into_parts();
         return Ok(Response::from_parts(head, body::empty()));
     }

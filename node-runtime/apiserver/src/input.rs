@@ -97,11 +97,13 @@ pub(crate) async fn object(
     let bytes = bytes(request).await?;
     let (value, warnings) = decode_as(resource, &bytes, wire, validation)?;
     warnings.into_iter().for_each(|text| call.warn(text));
+    call.trail.sent(&value);
     Ok(value)
 }
 
 /// The body as an object of `resource`, or nothing if there is no body.
 pub(crate) async fn optional(
+    call: &Call,
     resource: &Resource,
     request: Request<Body>,
 ) -> Result<Option<Value>, Status> {
@@ -111,6 +113,7 @@ pub(crate) async fn optional(
         return Ok(None);
     }
     let (value, _) = decode_as(resource, &bytes, wire?, FieldValidation::Ignore)?;
+    call.trail.sent(&value);
     Ok(Some(value))
 }
 
@@ -155,6 +158,7 @@ pub(crate) async fn patch(call: &Call, request: Request<Body>) -> Result<Patch, 
     }
     let bytes = bytes(request).await?;
     let (value, mut objections) = decode::decode_any(&bytes, ContentType::Json)?;
+    call.trail.sent_patch(&value);
     let how = make(value);
     if let How::Json(_) = how {
         objections.iter_mut().for_each(|text| text.insert_str(0, "json patch "));
@@ -183,6 +187,7 @@ async fn applied(call: &Call, request: Request<Body>) -> Result<Patch, Status> {
         (FieldValidation::Warn, Some(why)) => call.warn(why),
         _ => {}
     }
+    call.trail.sent_patch(&config);
     let how = How::Apply { config, force: call.query.flag("force") };
     Ok(Patch { how, objections: Vec::new(), validation })
 }

@@ -14,6 +14,7 @@
 mod admission;
 mod aggregation;
 mod alloc;
+mod audit;
 mod authn;
 mod authz;
 mod body;

@@ -14,8 +14,19 @@ use crate::respond;
 
 /// One object as an answer.
 pub(crate) fn one(call: &Call, code: StatusCode, object: Value) -> Response<Body> {
-    let shaped = shape(&call.kind, call.output, object, true);
-    respond::value(code, call.output.format, &shaped)
+    value(call, code, &shape(&call.kind, call.output, object, true))
+}
+
+/// Anything as an answer in the format asked for.
+pub(crate) fn value(call: &Call, code: StatusCode, value: &Value) -> Response<Body> {
+    call.trail.answers(value);
+    respond::value(code, call.output.format, value)
+}
+
+/// JSON that is already written, as an answer.
+pub(crate) fn json_bytes(call: &Call, json: Bytes) -> Response<Body> {
+    call.trail.answers_json(&json);
+    respond::json_bytes(StatusCode::OK, json)
 }
 
 /// One stored object as an answer; without parsing where nothing has to be changed.
@@ -24,7 +35,7 @@ pub(crate) fn stored(call: &Call, stored: &Bytes, revision: Revision) -> Respons
         let mut out = BytesMut::with_capacity(stored.len() + 64);
         objects::splice(&mut out, stored, revision, Head::Full);
         out.put_u8(b'\n');
-        return respond::json_bytes(StatusCode::OK, out.freeze());
+        return json_bytes(call, out.freeze());
     }
     one(call, StatusCode::OK, objects::read(&call.kind, stored, revision))
 }

@@ -156,7 +156,11 @@ fn verdict(good: bool, text: String) -> Response<Body> {
 
 fn metrics(core: &Core) -> Response<Body> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    respond::bytes(StatusCode::OK, kind, core.metrics.render(&core.store).into())
+    let mut text = core.metrics.render(&core.store);
+    if let Some(audit) = &core.audit {
+        audit.render(&mut text);
+    }
+    respond::bytes(StatusCode::OK, kind, text.into())
 }
 
 /// A document with its tag; clients that have it already get 304.

@@ -9,15 +9,16 @@ use minik_api::protobuf;
 use minik_meta::{Status, names};
 use tracing::{debug, error};
 
+use crate::audit::{Head, Trail};
 use crate::authn::impersonate::impersonated;
 use crate::authn::{self, Connection};
 use crate::authz::rbac::Wish;
 use crate::authz::{self};
 use crate::body::Body;
-use crate::call::{Call, Stay};
+use crate::call::{Call, Stay, Warnings};
 use crate::core::Core;
 use crate::deadline;
-use crate::fairness::{self, Arriving, Asked, Class, Seat, What};
+use crate::fairness::{self, Arriving, Class, Seat, What};
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
@@ -32,6 +33,40 @@ pub(crate) enum Caller {
     Connection(Connection),
     /// From inside this process, as a known user.
     InProcess(User),
+}
+
+/// What is known of a request before anything was looked up.
+struct Asked<'a> {
+    caller: &'a Caller,
+    action: &'a Arc<Action>,
+    wish: Wish<'a>,
+}
+
+impl<'a> Asked<'a> {
+    /// As the audit log wants it.
+    fn head(&self, audit_id: &HeaderValue) -> Head<'a> {
+        let (peer, action) = match self.caller {
+            Caller::Connection(connection) => (Some(connection.peer.ip()), self.action),
+            Caller::InProcess(_) => (None, self.action),
+        };
+        Head {
+            id: audit_id.to_str().unwrap_or_default().to_owned(),
+            wish: self.wish,
+            version: match &**action {
+                Action::Page(_) => "",
+                Action::Resource(_, target) => &target.version,
+            },
+            peer,
+            is_long: deadline::is_long_running(action),
+        }
+    }
+}
+
+/// What is told beside the answer, be it a failure.
+#[derive(Default)]
+struct Noted {
+    class: Option<Class>,
+    warnings: Warnings,
 }
 
 /// Answers one request. Never fails: what goes wrong becomes a `Status`.
@@ -53,22 +88,29 @@ pub(crate) async fn handle(
     let method = request.method().clone();
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let action = Arc::new(route(&method, &path, &query));
+    let name = name_for_roles(&action, &query);
+    let asked =
+        Asked { caller: &caller, action: &action, wish: wish_of(&action, &method, &path, &name) };
+    let trail = Trail::begin(core.audit.as_ref(), &mut request, || asked.head(&audit_id));
 
-    let mut class = None;
-    let mut response = match in_time(&core, &caller, &action, query, request, &mut class).await {
+    let mut noted = Noted::default();
+    let mut response = match in_time(&core, &asked, query, request, &mut noted).await {
         Ok(response) => response,
         Err(status) => {
             if status.code >= 500 {
                 error!(%method, %path, code = status.code, message = %status.message, "failed");
             }
+            trail.failed(&status);
             respond::status(&status, format_of_errors(&headers))
         }
     };
+    respond::warn(response.headers_mut(), &noted.warnings.take());
+    response = trail.finish(response).await;
     if matches!(caller, Caller::Connection(_)) {
         response = respond::compress(response, &headers).await;
     }
     response.headers_mut().insert(AUDIT_ID, audit_id);
-    if let Some(class) = class {
+    if let Some(class) = noted.class {
         class.mark(response.headers_mut());
     }
     let took = started.elapsed();
@@ -80,51 +122,73 @@ pub(crate) async fn handle(
 /// Serves the request, but for no longer than it may take.
 async fn in_time(
     core: &Arc<Core>,
-    caller: &Caller,
-    action: &Arc<Action>,
+    asked: &Asked<'_>,
     query: Query,
     request: Request<Body>,
-    class: &mut Option<Class>,
+    noted: &mut Noted,
 ) -> Result<Response<Body>, Status> {
-    let Some(time) = deadline::time_of(action, &query)? else {
-        return serve(core, caller, action, query, request, None, class).await;
+    let Some(time) = deadline::time_of(asked.action, &query)? else {
+        return serve(core, asked, query, request, None, noted).await;
     };
-    let serving = serve(core, caller, action, query, request, Some(time), class);
+    let serving = serve(core, asked, query, request, Some(time), noted);
     let served = tokio::time::timeout(time, serving).await;
     served.unwrap_or_else(|_| Err(Status::timeout(deadline::TOO_LONG, 0)))
 }
 
-/// Authentication, impersonation, a seat, authorization, and then the page or verb itself. Says in
-/// `class` what the request was taken for.
-async fn serve(
+/// Who makes the request: whom it comes from, or whom that one acts as.
+async fn identify(
     core: &Arc<Core>,
-    caller: &Caller,
-    action: &Arc<Action>,
-    query: Query,
-    mut request: Request<Body>,
-    time: Option<Duration>,
-    class: &mut Option<Class>,
-) -> Result<Response<Body>, Status> {
-    let deadline = time.map(|time| Instant::now() + time);
-    let user = match caller {
+    asked: &Asked<'_>,
+    request: &mut Request<Body>,
+) -> Result<User, Status> {
+    let trail = Trail::of(request);
+    let user = match asked.caller {
         Caller::Connection(connection) => {
             let path = request.uri().path().to_owned();
-            authn::authenticate(core, connection, request.headers_mut(), &path).await?
+            match authn::authenticate(core, connection, request.headers_mut(), &path).await {
+                Ok(user) => user,
+                Err(status) => {
+                    trail.turned_away(&asked.wish, &status).await;
+                    return Err(status);
+                }
+            }
         }
         Caller::InProcess(user) => user.clone(),
     };
-    let user = impersonated(&core.authorizer, &user, request.headers())?.unwrap_or(user);
+    trail.identified(&user, &asked.wish).await;
+    let Some(other) = impersonated(&core.authorizer, &user, request.headers())? else {
+        return Ok(user);
+    };
+    trail.impersonated(&other);
+    Ok(other)
+}
+
+/// Authentication, impersonation, a seat, authorization, and then the page or verb itself. Says in
+/// `noted` what the request was taken for.
+async fn serve(
+    core: &Arc<Core>,
+    asked: &Asked<'_>,
+    query: Query,
+    mut request: Request<Body>,
+    time: Option<Duration>,
+    noted: &mut Noted,
+) -> Result<Response<Body>, Status> {
+    let deadline = time.map(|time| Instant::now() + time);
+    let Asked { action, ref wish, .. } = *asked;
+    let user = identify(core, asked, &mut request).await?;
     let (verb, uri) = (request.method().as_str().to_ascii_lowercase(), request.uri().clone());
     let what = match &**action {
         Action::Page(_) => What::Page { verb: &verb, path: uri.path() },
         Action::Resource(verb, target) => What::Resource { verb: *verb, target },
     };
-    let arriving = Arriving { asked: Asked { user: &user, what }, uri: &uri, action, time };
-    let seat = match seat(core, arriving, &query, class).await {
+    let arriving =
+        Arriving { asked: fairness::Asked { user: &user, what }, uri: &uri, action, time };
+    let seat = match seat(core, arriving, &query, &mut noted.class).await {
         Ok(seat) => seat,
         Err(full) => return Ok(full),
     };
-    authorize(core, &user, action, &request, &query)?;
+    Trail::of(&request).authorized(core, &user, wish);
+    authorize(core, &user, wish, &request)?;
 
     if let Some(remote) = core.aggregation.server_of(request.uri().path()) {
         // What a watch costs is the other server's to say.
@@ -134,7 +198,7 @@ async fn serve(
     match &**action {
         Action::Page(page) => pages::serve(core, page, &query, request.headers()),
         Action::Resource(verb, target) => {
-            let stay = Stay { deadline, seat };
+            let stay = Stay { deadline, seat, warnings: noted.warnings.clone() };
             let (core, target) = (Arc::clone(core), target.clone());
             let call = Call::new(core, user, *verb, target, query, &request, stay)?;
             verbs::run(call, request).await
@@ -163,24 +227,15 @@ async fn seat(
 fn authorize(
     core: &Core,
     user: &User,
-    action: &Action,
+    wish: &Wish<'_>,
     request: &Request<Body>,
-    query: &Query,
 ) -> Result<(), Status> {
-    let (verb, target) = match action {
-        Action::Page(_) => {
-            let verb = request.method().as_str().to_ascii_lowercase();
-            let wish = Wish::Page { verb: &verb, path: request.uri().path() };
-            return decide(core, user, &wish);
-        }
-        Action::Resource(verb, target) => (*verb, target),
-    };
-    let name = name_for_roles(verb, target, query);
-    decide(core, user, &wish(verb.as_str(), target, &name))?;
+    decide(core, user, wish)?;
     // Opening a stream with GET, as web sockets must, takes the right to create one.
-    let stream = matches!(target.subresource.as_str(), "exec" | "attach" | "portforward");
-    if stream && request.method() == Method::GET {
-        decide(core, user, &wish(Verb::Create.as_str(), target, &name))?;
+    if let Wish::Resource { subresource: "exec" | "attach" | "portforward", .. } = *wish
+        && request.method() == Method::GET
+    {
+        decide(core, user, &wish.with_verb(Verb::Create.as_str()))?;
     }
     Ok(())
 }
@@ -210,8 +265,31 @@ fn wish<'a>(verb: &'a str, target: &'a Target, name: &'a str) -> Wish<'a> {
     }
 }
 
+/// What the request takes the right to do.
+fn wish_of<'a>(action: &'a Action, method: &'a Method, path: &'a str, name: &'a str) -> Wish<'a> {
+    match action {
+        Action::Page(_) => Wish::Page { verb: page_verb(method), path },
+        Action::Resource(verb, target) => wish(verb.as_str(), target, name),
+    }
+}
+
+/// A method as rules for pages name it.
+fn page_verb(method: &Method) -> &str {
+    match *method {
+        Method::GET => "get",
+        Method::HEAD => "head",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        Method::OPTIONS => "options",
+        _ => method.as_str(),
+    }
+}
+
 /// The object's name; for lists and watches of one object by field selector, that one.
-fn name_for_roles(verb: Verb, target: &Target, query: &Query) -> String {
+fn name_for_roles(action: &Action, query: &Query) -> String {
+    let Action::Resource(verb, target) = action else { return String::new() };
     if target.name.is_empty() && matches!(verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
         let selector = query.get("fieldSelector").unwrap_or_default();
         let one = selector.split(',').find_map(|term| term.strip_prefix("metadata.name="));

@@ -41,6 +41,13 @@ impl ApiServer {
         InProcess { core: Arc::clone(&self.core), user }
     }
 
+    /// Waits until all that was recorded of requests so far is in the audit log.
+    pub async fn flush_audit_log(&self) {
+        if let Some(audit) = &self.core.audit {
+            audit.flush().await;
+        }
+    }
+
     /// Serves until `drain` is cancelled; then ends watches, lets other requests finish, and
     /// returns.
     pub async fn run(self, drain: CancellationToken) {
@@ -57,8 +64,12 @@ impl ApiServer {
         {
             chores.spawn(aggregate::run(store.clone(), kind, stop.clone()));
         }
+        let audit = self.core.audit.clone();
         serve(self.listener, self.core, drain).await;
         stop.cancel();
+        if let Some(audit) = audit {
+            audit.flush().await;
+        }
         // They end at their next wait and cannot fail; a panic was reported when it happened.
         while chores.join_next().await.is_some() {}
     }

@@ -15,24 +15,16 @@ use std::pin::Pin;
 
 use http::{Request, Response};
 use minik_meta::{GroupResource, Status};
-use tracing::debug;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::respond;
 use crate::route::Verb;
 use crate::subresource;
 
-/// Does what the call asks for and adds its warnings to the answer.
+/// Does what the call asks for.
 pub(crate) fn run(call: Call, request: Request<Body>) -> Running {
     // Boxed: the futures of some verbs are large, and most requests are small.
-    Box::pin(async move {
-        let result = run_verb(&call, request).await;
-        for (key, value) in call.take_annotations() {
-            debug!(key, value, "noted");
-        }
-        result
-    })
+    Box::pin(async move { run_verb(&call, request).await })
 }
 
 /// A request being answered.
@@ -40,9 +32,7 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Response<Body>, Sta
 
 async fn run_verb(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     if !call.target.subresource.is_empty() {
-        let mut response = subresource::run(call, request).await?;
-        respond::warn(response.headers_mut(), &call.take_warnings());
-        return Ok(response);
+        return subresource::run(call, request).await;
     }
     if !call.kind.has_verb(call.verb.as_str()) {
         return Err(not_supported(&call.resource(), call.verb));
@@ -54,7 +44,7 @@ async fn run_verb(call: &Call, request: Request<Body>) -> Result<Response<Body>,
             "create not allowed while custom resource definition is terminating".into();
         return Err(status);
     }
-    let mut response = match call.verb {
+    match call.verb {
         Verb::Get => get::get(call).await,
         Verb::List => list::list(call).await,
         Verb::Watch => watch::watch(call).await,
@@ -66,9 +56,7 @@ async fn run_verb(call: &Call, request: Request<Body>) -> Result<Response<Body>,
         Verb::Patch => patch::patch(call, request).await,
         Verb::Delete => delete::delete(call, request).await,
         Verb::DeleteCollection => delete_collection::delete_collection(call, request).await,
-    }?;
-    respond::warn(response.headers_mut(), &call.take_warnings());
-    Ok(response)
+    }
 }
 
 /// 405 for a verb the resource does not have.

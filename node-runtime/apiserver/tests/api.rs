@@ -6,6 +6,8 @@ mod access;
 mod aggregation;
 #[path = "api/apply.rs"]
 mod apply;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/conversion.rs"]
 mod conversion;
 #[path = "api/custom.rs"]

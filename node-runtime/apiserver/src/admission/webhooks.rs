@@ -109,7 +109,7 @@ impl Changers {
             "configuration": hook.configuration, "webhook": hook.name, "mutated": changed,
         });
         let key = format!("mutation.webhook.admission.k8s.io/{place}");
-        question.call.annotate(key, noted.to_string());
+        question.call.trail.annotate(key, noted.to_string());
         Ok(changed)
     }
 }
@@ -126,7 +126,7 @@ fn pass_over(
             warn!(webhook = hook.name, why, "a webhook could not be asked; going on without it");
             let kind = if hook.mutating { "mutating" } else { "validating" };
             let key = format!("failed-open.{kind}.webhook.admission.k8s.io/{place}");
-            question.call.annotate(key, hook.name.clone());
+            question.call.trail.annotate(key, hook.name.clone());
             Ok(())
         }
         Refusal::Unasked(why) => Err(review::failed(&hook.name, &why)),
@@ -245,7 +245,7 @@ async fn ask(
         .map_err(|why| Refusal::Unasked(format!("received invalid webhook response: {why}")))?;
     answer.warnings.iter().for_each(|text| call.warn(text.clone()));
     for (key, value) in &answer.annotations {
-        call.annotate(format!("{}/{key}", hook.name), value.clone());
+        call.trail.annotate(format!("{}/{key}", hook.name), value.clone());
     }
     match answer.allowed {
         true => Ok(answer),

@@ -48,6 +48,18 @@ pub(crate) enum Wish<'a> {
     Page { verb: &'a str, path: &'a str },
 }
 
+impl<'a> Wish<'a> {
+    /// The same with another verb.
+    pub(crate) fn with_verb(self, other: &'a str) -> Wish<'a> {
+        match self {
+            Wish::Resource { group, resource, subresource, namespace, name, .. } => {
+                Wish::Resource { verb: other, group, resource, subresource, namespace, name }
+            }
+            Wish::Page { path, .. } => Wish::Page { verb: other, path },
+        }
+    }
+}
+
 impl PolicyRule {
     /// Whether this rule alone grants `wish` where it holds.
     pub(crate) fn allows(&self, wish: &Wish<'_>) -> bool {
@@ -100,6 +112,23 @@ type BindingKey = RoleKey;
 enum Subject {
     User(String),
     Group(String),
+}
+
+impl Subject {
+    fn describe(&self) -> String {
+        match self {
+            Subject::Group(name) => format!("Group {name:?}"),
+            Subject::User(name) => {
+                let account = name.strip_prefix(SERVICE_ACCOUNT_PREFIX);
+                match account.and_then(|account| account.split_once(':')) {
+                    Some((namespace, account)) => {
+                        format!("ServiceAccount \"{account}/{namespace}\"")
+                    }
+                    None => format!("User {name:?}"),
+                }
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -165,6 +194,40 @@ impl Rbac {
             .filter(move |key| key.namespace.is_empty() || key.namespace == namespace)
             .filter_map(|key| self.roles.get(&self.bindings.get(key)?.role))
             .flat_map(|rules| rules.iter())
+    }
+
+    /// Which binding grants `wish`, in upstream's words: those of the whole cluster first.
+    pub(crate) fn explain(&self, user: &User, wish: &Wish<'_>) -> Option<String> {
+        let wanted = match wish {
+            Wish::Resource { namespace, .. } => namespace,
+            Wish::Page { .. } => "",
+        };
+        let own: Vec<Subject> = std::iter::once(Subject::User(user.name.clone()))
+            .chain(user.groups.iter().cloned().map(Subject::Group))
+            .collect();
+        let mut keys: Vec<&BindingKey> = own
+            .iter()
+            .filter_map(|subject| self.by_subject.get(subject))
+            .flatten()
+            .filter(|key| key.namespace.is_empty() || key.namespace == wanted)
+            .collect();
+        keys.sort_by_key(|key| (&key.namespace, &key.name));
+        keys.into_iter().find_map(|key| {
+            let binding = self.bindings.get(key)?;
+            let rules = self.roles.get(&binding.role)?;
+            rules.iter().find(|rule| rule.allows(wish))?;
+            let subject = binding.subjects.iter().find(|subject| own.contains(subject))?;
+            let place = match key.namespace.as_str() {
+                "" => format!("ClusterRoleBinding {:?}", key.name),
+                namespace => format!("RoleBinding \"{}/{namespace}\"", key.name),
+            };
+            let role = if binding.role.namespace.is_empty() { "ClusterRole" } else { "Role" };
+            Some(format!(
+                "RBAC: allowed by {place} of {role} {:?} to {}",
+                binding.role.name,
+                subject.describe()
+            ))
+        })
     }
 
     /// Whether some rule of `user` grants `wish`.
@@ -286,6 +349,32 @@ mod tests {
             Wish::Resource { verb, group: "", resource, subresource, namespace, name }
         };
         assert_eq!(rbac().allows(&user, &wish), expected);
+    }
+
+    #[test]
+    fn grants_are_explained() {
+        let pods = |verb, resource, subresource| Wish::Resource {
+            verb,
+            group: "",
+            resource,
+            subresource,
+            namespace: "web",
+            name: "",
+        };
+        let explain = |user: User, wish| rbac().explain(&user, &wish).unwrap_or_default();
+        assert_eq!(
+            explain(User::new("ann", ["web-team"]), pods("get", "pods", "")),
+            r#"RBAC: allowed by ClusterRoleBinding "ann" of ClusterRole "reader" to User "ann""#
+        );
+        assert_eq!(
+            explain(User::new("bob", ["web-team"]), pods("get", "pods", "")),
+            r#"RBAC: allowed by RoleBinding "team/web" of ClusterRole "reader" to Group "web-team""#
+        );
+        assert_eq!(
+            explain(User::service_account("web", "robot"), pods("get", "deployments", "scale")),
+            r#"RBAC: allowed by RoleBinding "robot/web" of Role "scaler" to ServiceAccount "robot/web""#
+        );
+        assert_eq!(explain(User::new("bob", ["web-team"]), pods("delete", "pods", "")), "");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::owners::Owners;
 use crate::route::{Target, Verb};
 use crate::verbs::write::{self, Change, Part};
-use crate::{input, respond};
+use crate::{input, output};
 
 /// `POST …/pods/NAME/binding`
 pub(super) async fn bind_named(
@@ -57,7 +57,7 @@ async fn assign(call: &Call, binding: &Value) -> Result<Response<Body>, Status> 
     }
     write::modify(call, Part::Binding, Owners::AsGiven, change(call, node, binding)).await?;
     let success = Status::success(None);
-    Ok(respond::value(StatusCode::CREATED, call.output.format, &success))
+    Ok(output::value(call, StatusCode::CREATED, &success))
 }
 
 fn assigned_to(pod: &Value, node: &str, binding: &Value) -> Value {

@@ -10,7 +10,7 @@ use crate::admission;
 use crate::body::Body;
 use crate::call::Call;
 use crate::verbs::delete::{self, delete_one};
-use crate::{input, objects, respond};
+use crate::{input, objects, output};
 
 const BUDGETS: (&str, &str, &str) = ("policy", "v1", "poddisruptionbudgets");
 /// How often the budget's counter is tried when others write it too.
@@ -33,7 +33,7 @@ pub(super) async fn evict(call: &Call, request: Request<Body>) -> Result<Respons
     // Who may evict was asked about the eviction, not about the pod.
     delete_one(call, name, &options, None).await?;
     let success = Status::success(None);
-    Ok(respond::value(StatusCode::CREATED, call.output.format, &success))
+    Ok(output::value(call, StatusCode::CREATED, &success))
 }
 
 /// Pods that do not run are not missed.

@@ -10,7 +10,7 @@ use crate::authz::rbac::{PolicyRule, Wish};
 use crate::body::Body;
 use crate::call::Call;
 use crate::user::User;
-use crate::{input, respond};
+use crate::{input, output};
 
 /// Answers a review: the object comes back with its status filled in.
 pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -40,7 +40,7 @@ pub(crate) async fn review(call: &Call, request: Request<Body>) -> Result<Respon
     fields.entry("spec").or_insert_with(|| json!({}));
     fields.insert("status".to_owned(), status);
     object::metadata_mut(&mut review).entry("creationTimestamp").or_insert(Value::Null);
-    Ok(respond::value(StatusCode::CREATED, call.output.format, &review))
+    Ok(output::value(call, StatusCode::CREATED, &review))
 }
 
 async fn token(call: &Call, review: &Value) -> Result<Value, Status> {

@@ -11,7 +11,7 @@ use crate::input::{self, Patch};
 use crate::owners::{Owners, Writer};
 use crate::route::Verb;
 use crate::verbs::write::{self, Change, Part};
-use crate::{convert, objects, respond};
+use crate::{convert, objects, output};
 
 pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<Body>, Status> {
     let kind = call.core.kinds.body("autoscaling", "v1", "Scale");
@@ -39,7 +39,7 @@ pub(super) async fn run(call: &Call, request: Request<Body>) -> Result<Response<
         }
     };
     let scale = scale::read(&call.kind, &object)?;
-    Ok(respond::value(StatusCode::OK, call.output.format, &scale))
+    Ok(output::value(call, StatusCode::OK, &scale))
 }
 
 /// The scale that the client sent, and who owns it then.

@@ -9,7 +9,7 @@ use crate::admission;
 use crate::authn::token::{Claims, KubernetesClaims, Reference};
 use crate::body::Body;
 use crate::call::Call;
-use crate::{input, respond};
+use crate::{input, output};
 
 /// What the audit log calls a new token by.
 const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
@@ -68,10 +68,10 @@ pub(super) async fn create(call: &Call, request: Request<Body>) -> Result<Respon
     };
     let token = tokens.sign(&claims).map_err(Status::internal)?;
     object::set(&mut review, &["metadata", "creationTimestamp"], time::rfc3339(now));
-    call.annotate(ISSUED.to_owned(), format!("JTI={}", claims.jti));
+    call.trail.annotate(ISSUED.to_owned(), format!("JTI={}", claims.jti));
     let expires = time::rfc3339(now + Duration::seconds(seconds));
     review["status"] = json!({"token": token, "expirationTimestamp": expires});
-    Ok(respond::value(StatusCode::CREATED, call.output.format, &review))
+    Ok(output::value(call, StatusCode::CREATED, &review))
 }
 
 /// Fills in what the client left out.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::body::Body;
 use crate::call::{self, Call};
 use crate::verbs::write;
-use crate::{admission, convert, input, objects, output, respond};
+use crate::{admission, convert, input, objects, output};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -95,14 +95,14 @@ pub(crate) async fn delete(call: &Call, request: Request<Body>) -> Result<Respon
         ..Details::default()
     };
     let status = Status::success(Some(details));
-    Ok(respond::value(StatusCode::OK, call.output.format, &status))
+    Ok(output::value(call, StatusCode::OK, &status))
 }
 
 /// Reads `DeleteOptions` from body and query; the body counts if both are there.
 pub(crate) async fn options(call: &Call, request: Request<Body>) -> Result<Options, Status> {
     let kind = call.core.kinds.body("", "v1", "DeleteOptions");
     let body = match kind {
-        Some(kind) => input::optional(&kind, request).await?,
+        Some(kind) => input::optional(call, &kind, request).await?,
         None => None,
     };
     match body {

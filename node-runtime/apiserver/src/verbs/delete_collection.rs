@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::body::Body;
 use crate::call::Call;
 use crate::verbs::{delete, list};
-use crate::{objects, output, respond};
+use crate::{objects, output};
 
 pub(crate) async fn delete_collection(
     call: &Call,
@@ -37,5 +37,5 @@ pub(crate) async fn delete_collection(
         "metadata": {"resourceVersion": call.core.store.revision().to_string()},
         "items": items,
     });
-    Ok(respond::value(StatusCode::OK, call.output.format, &list))
+    Ok(output::value(call, StatusCode::OK, &list))
 }

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
 use crate::verbs::select::{self, Continue, Filter, revision};
-use crate::{convert, output, respond};
+use crate::{convert, output};
 
 /// How many entries are looked at in one go when selectors thin them out.
 const SCAN: usize = 500;
@@ -64,7 +64,7 @@ pub(crate) async fn list(call: &Call) -> Result<Response<Body>, Status> {
             output::make_table(kind, version, include, &items, metadata)
         }
     };
-    Ok(respond::value(StatusCode::OK, call.output.format, &list))
+    Ok(output::value(call, StatusCode::OK, &list))
 }
 
 fn metadata(found: &Found) -> Map<String, Value> {
@@ -100,7 +100,7 @@ fn spliced(call: &Call, found: &Found) -> Response<Body> {
         objects::splice(&mut out, &entry.value, entry.modified, Head::Item);
     }
     out.put_slice(b"]}\n");
-    respond::json_bytes(StatusCode::OK, out.freeze())
+    output::json_bytes(call, out.freeze())
 }
 
 /// The objects that the call selects.

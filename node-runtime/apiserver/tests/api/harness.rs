@@ -70,14 +70,15 @@ impl Api {
     /// The same with other settings.
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Api {
         let storage = minik_store::Config::new(Storage::Memory);
-        Api::build(Store::open(&storage).expect("store"), change).await
+        Api::configured(Store::open(&storage).expect("store"), change).await
     }
 
     pub(crate) async fn on(store: Store) -> Api {
-        Api::build(store, |_| {}).await
+        Api::configured(store, |_| {}).await
     }
 
-    async fn build(store: Store, change: impl FnOnce(&mut Config)) -> Api {
+    /// A server on a store of its own, with other settings.
+    pub(crate) async fn configured(store: Store, change: impl FnOnce(&mut Config)) -> Api {
         let ca = Ca::new("test", CA_VALIDITY).expect("authority");
         let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
         let issue = |request: &LeafRequest| ca.issue(request).expect("certificate");

@@ -91,7 +91,7 @@ async fn ask<'p>(
             denials.push(Denial { policy, binding: Some(binding), message, reason });
         }
         for (key, value) in findings.annotations {
-            question.call.annotate_more(format!("{}/{key}", policy.name), &value);
+            question.call.trail.annotate_more(format!("{}/{key}", policy.name), &value);
         }
     }
     Ok(denials)
@@ -132,7 +132,7 @@ impl Told<'_> {
                 "expressionIndex": index, "validationActions": actions,
             }]);
             let key = "validation.policy.admission.k8s.io/validation_failure".to_owned();
-            call.annotate(key, noted.to_string());
+            call.trail.annotate(key, noted.to_string());
         }
         binding.actions.contains(&Action::Deny)
     }
