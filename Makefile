@@ -10,7 +10,7 @@ WEB := out/web.tar
 export CARGO_TERM_COLOR ?= auto
 export PATH := $(PATH):$(CURDIR)/out/tools/bin
 
-.PHONY: help quickstart setup packages build guest-image test check unit e2e conformance bench clean
+.PHONY: help quickstart setup packages build guest-image test check unit e2e conformance bench fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## What each command does
@@ -68,6 +68,10 @@ conformance: setup ## Upstream's conformance suite, the areas of the API, on a m
 
 bench: setup ## Figures, as ratios of one run
 	.ci/bench
+
+SECONDS ?= 30
+fuzz: packages ## Every fuzz target for SECONDS=30 each, or those of TARGETS="cel apply"
+	@.ci/fuzz $(SECONDS) $(TARGETS)
 
 clean: ## Remove what was built, not what was downloaded
 	cargo clean

@@ -127,20 +127,21 @@ impl Quantity {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Self { nanos: self.nanos.saturating_add(other.nanos), format }
+        Self { nanos: bounded(self.nanos.saturating_add(other.nanos)), format }
     }
 
     /// The difference; a zero takes the other's format.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Self { nanos: self.nanos.saturating_sub(other.nanos), format }
+        Self { nanos: bounded(self.nanos.saturating_sub(other.nanos)), format }
     }
 
     /// So many times as much.
     #[must_use]
     pub fn times(self, factor: i64) -> Self {
-        Self { nanos: self.nanos.saturating_mul(i128::from(factor)), format: self.format }
+        let nanos = bounded(self.nanos.saturating_mul(i128::from(factor)));
+        Self { nanos, format: self.format }
     }
 }
 
@@ -319,6 +320,11 @@ fn div_up(value: i128, by: i128) -> i128 {
     value / by + if exact { 0 } else { value.signum() }
 }
 
+/// The one number that cannot be negated stands for nothing.
+fn bounded(nanos: i128) -> i128 {
+    nanos.max(-i128::MAX)
+}
+
 fn clamp(value: i128) -> i64 {
     value.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
@@ -327,6 +333,14 @@ fn clamp(value: i128) -> i64 {
 mod tests {
     use super::*;
     use test_case::test_case;
+
+    #[test]
+    fn the_least_can_be_written() {
+        let least = Quantity::from_units(i64::MIN).times(i64::MAX).times(i64::MAX);
+        let beyond = least.plus(least).minus(Quantity::from_units(1));
+        assert!(beyond.is_negative() && beyond == least, "{beyond}");
+        assert!(beyond.to_string().starts_with("-1701411834"), "{beyond}");
+    }
 
     #[test_case("0", "0")]
     #[test_case("0Gi", "0")]

@@ -98,6 +98,12 @@ pub enum BackendError {
         /// The reason.
         source: Box<redb::Error>,
     },
+    /// The embedded engine came upon pages that cannot be: something else than it wrote the file.
+    #[error("{path} is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The writer thread could not be started.
     #[error("could not start the writer thread")]
     Thread {

@@ -21,6 +21,7 @@ mod types;
 mod watch;
 mod writer;
 
+pub use backend::embedded::embedded_on;
 pub use backend::{Backend, Batch, Change, Loaded, Marks};
 pub use error::{BackendError, StoreError, WatchError};
 pub use store::{Config, Storage, Store};

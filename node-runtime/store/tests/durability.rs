@@ -166,3 +166,28 @@ async fn a_failed_batch_that_did_reach_the_disk_becomes_visible() {
     ]]
     .assert_eq(&seen);
 }
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_read_and_nothing_worse() {
+    const PAGE: usize = 4096;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(&config(folder.path())).expect("new");
+    for number in 0..40 {
+        store.commit(put(&format!("key/{number}"), "value")).await.expect("no condition");
+    }
+    store.close().await;
+    let whole = std::fs::read(folder.path().join("store.redb")).expect("the file");
+    let mut refused = 0;
+    for page in (0..whole.len() / PAGE).filter(|at| whole[at * PAGE..][..PAGE] != [0; PAGE]) {
+        let mut bytes = whole.clone();
+        bytes[page * PAGE..][..PAGE].fill(0xcb);
+        let damaged = tempfile::tempdir().expect("a folder");
+        std::fs::write(damaged.path().join("store.redb"), bytes).expect("written");
+        match Store::open(&config(damaged.path())) {
+            Ok(store) => store.close().await,
+            Err(StoreError::Backend(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 2, "only {refused} pages matter");
+}

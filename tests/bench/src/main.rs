@@ -1,7 +1,13 @@
 //! `minik-bench`: one client that asks any API server the same questions and prints figures.
 //!
 //! Works through the kubeconfig it is given, in a namespace of its own that it takes away again, so
-//! that two servers can be compared by the same program in one run.
+//! that two servers can be compared by the same program in one run. With the number of the server's
+//! process it also says what things cost there in memory; with a command that starts a server,
+//! how soon it is ready.
+
+mod memory;
+mod ready;
+mod server;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,28 +20,39 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 
+use crate::server::Server;
+
 /// How long anything here may take before it counts as broken.
 const PATIENCE: Duration = Duration::from_secs(120);
 const NAMESPACE: &str = "minik-bench";
 
-/// Measure an API server: creates, lists and watch fan-out
+/// Measure an API server: creates, lists, watch fan-out, memory, start
 #[derive(Parser, Debug)]
 struct Args {
     /// The server
     #[arg(long)]
     kubeconfig: PathBuf,
+    /// Its process, if it runs here: also say what definitions and watches cost in memory
+    #[arg(long)]
+    pid: Option<u32>,
     /// Objects to create and list
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 10_000)]
     objects: usize,
     /// Requests under way at once
     #[arg(long, default_value_t = 32)]
     parallel: usize,
-    /// Lists to ask for
-    #[arg(long, default_value_t = 20)]
+    /// Lists to ask for, in each form
+    #[arg(long, default_value_t = 10)]
     lists: usize,
-    /// Watches that see one change
-    #[arg(long, default_value_t = 500)]
+    /// Watches that see one change, and that see none
+    #[arg(long, default_value_t = 1000)]
     watches: usize,
+    /// Definitions of each size
+    #[arg(long, default_value_t = 100)]
+    definitions: usize,
+    /// Start this server, say how soon it answers /readyz, and stop it; nothing else
+    #[arg(long, num_args = 1.., allow_hyphen_values = true)]
+    start: Option<Vec<String>>,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -44,12 +61,19 @@ fn main() -> Result<(), Failure> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let server = Server::read(&args.kubeconfig)?;
+        if let Some(command) = &args.start {
+            return ready::measure(&server, command).await;
+        }
         let client = minik_client::connect::from_kubeconfig(&args.kubeconfig).await?;
-        tokio::time::timeout(PATIENCE * 5, measure(&args, client)).await?
+        tokio::time::timeout(PATIENCE * 5, measure(&args, &server, client)).await?
     })
 }
 
-async fn measure(args: &Args, client: Client) -> Result<(), Failure> {
+async fn measure(args: &Args, server: &Server, client: Client) -> Result<(), Failure> {
+    if let Some(pid) = args.pid {
+        print(&format!("idle     {:>9.1} MiB", memory::resident(pid)? / 1024.0));
+    }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(NAMESPACE.to_owned());
@@ -57,8 +81,12 @@ async fn measure(args: &Args, client: Client) -> Result<(), Failure> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
 
     let measured = async {
+        if let Some(pid) = args.pid {
+            memory::definitions(&client, pid, args.definitions).await?;
+            memory::watches(server, pid, args.watches).await?;
+        }
         creates(args, &api).await?;
-        lists(args, &api).await?;
+        lists(args, server).await?;
         fan_out(args, &api).await
     }
     .await;
@@ -89,21 +117,28 @@ async fn creates(args: &Args, api: &Api<ConfigMap>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn lists(args: &Args, api: &Api<ConfigMap>) -> Result<(), Failure> {
-    let mut times = Vec::new();
-    let began = Instant::now();
-    for _ in 0..args.lists {
+/// All objects as bytes, in the form that kubectl asks for and in that of the controllers.
+async fn lists(args: &Args, server: &Server) -> Result<(), Failure> {
+    let client = server.client(true)?;
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
+    for (form, accept) in
+        [("JSON", "application/json"), ("protobuf", "application/vnd.kubernetes.protobuf")]
+    {
+        let (mut times, mut size) = (Vec::new(), 0);
         let began = Instant::now();
-        let list = api.list(&ListParams::default()).await?;
-        // The controller of root certificates adds one of its own.
-        if list.items.len() < args.objects {
-            return Err(format!("{} objects instead of {}", list.items.len(), args.objects).into());
+        for _ in 0..args.lists {
+            let began = Instant::now();
+            size = server.get(&client, &path).header("accept", accept).send().await?;
+            times.push(began.elapsed());
         }
-        times.push(began.elapsed());
+        let rate = rate(args.lists, began.elapsed());
+        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+        let size = size as f64 / f64::from(1 << 20);
+        let (count, times) = (args.objects, percentiles(&mut times));
+        print(&format!(
+            "list     {rate:>9.1} /s   {times} ({count} objects, {size:.1} MiB of {form})"
+        ));
     }
-    let rate = rate(args.lists, began.elapsed());
-    let size = args.objects;
-    print(&format!("list     {rate:>9.1} /s   {} ({size} objects)", percentiles(&mut times)));
     Ok(())
 }
 

@@ -23,11 +23,11 @@ const MEET_ONLY_THROUGH_THE_API: &[&str] =
 
 /// Crates that only tests may name.
 pub const TEST_ONLY: &[&str] =
-    &["minik-testkit", "minik-tidy", "minik-cluster", "minik-e2e", "minik-bench"];
+    &["minik-testkit", "minik-tidy", "minik-cluster", "minik-e2e", "minik-bench", "minik-fuzz"];
 
 /// Crates that only the named ones may depend on.
 pub const WRAPPED: &[(&str, &[&str])] = &[
-    ("minik-store", &["minik-apiserver", "minik-node", "minik-testkit", "minik-bench"]),
+    ("minik-store", &["minik-apiserver", "minik-node", "minik-testkit", "minik-bench", "minik-fuzz"]),
     ("minik-cri", &["minik-kubelet", "minik-node", "minik-testkit"]),
     ("minik-qemu", &["minik"]),
     ("minik-libvirt", &["minik"]),

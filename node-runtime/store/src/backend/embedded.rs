@@ -2,9 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    TableError,
+};
 
 use super::{Backend, Batch, Change, Loaded, Marks};
 use crate::error::BackendError;
@@ -23,11 +28,35 @@ const CACHE_BYTES: usize = 4 << 20;
 /// A file with more free space than this, and more than half of it free, is compacted when opened.
 const WASTE_BYTES_MAX: u64 = 32 << 20;
 
+/// Opens what the engine writes to.
+type Opener = Box<dyn Fn(&Path) -> Result<Database, BackendError> + Send>;
+
 /// The engine, open or, after a failure to open again, closed.
-#[derive(Debug)]
 pub(crate) struct Embedded {
+    /// In errors: what cannot be used.
     path: PathBuf,
+    opener: Opener,
     database: Option<Database>,
+}
+
+/// The embedded engine on a medium of the caller's own, which `medium` opens each time: for tests in
+/// which the power fails or a disk lies.
+///
+/// # Errors
+/// What is on the medium cannot be understood.
+pub fn embedded_on<M: StorageBackend>(
+    medium: impl Fn() -> M + Send + 'static,
+) -> Result<Box<dyn Backend>, BackendError> {
+    let opener: Opener = Box::new(move |path| {
+        opened(path, Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(medium()))
+    });
+    let path = PathBuf::from("medium");
+    let database = guarded(&path, || {
+        let database = opener(&path)?;
+        check_format(&database, &path)?;
+        Ok(database)
+    })?;
+    Ok(Box::new(Embedded { path, opener, database: Some(database) }))
 }
 
 impl Embedded {
@@ -43,12 +72,15 @@ impl Embedded {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         options.open(&path).map_err(io("create", &path))?;
-        let mut database = open_database(&path)?;
-        check_format(&database, &path)?;
-        compact(&mut database, &path)?;
+        let database = guarded(&path, || {
+            let mut database = open_database(&path)?;
+            check_format(&database, &path)?;
+            compact(&mut database, &path)?;
+            Ok(database)
+        })?;
         // The new file's name must be as durable as what will be in it.
         File::open(folder).and_then(|dir| dir.sync_all()).map_err(io("sync", folder))?;
-        Ok(Self { path, database: Some(database) })
+        Ok(Self { path, opener: Box::new(open_database), database: Some(database) })
     }
 
     fn database(&self) -> Result<&Database, BackendError> {
@@ -108,8 +140,10 @@ impl Embedded {
 impl Backend for Embedded {
     fn load(&mut self, each: &mut dyn FnMut(Loaded<'_>)) -> Result<Marks, BackendError> {
         let database = self.database()?;
-        Self::read(database, each).map_err(engine("read", &self.path))?;
-        Self::marks(database).map_err(engine("read", &self.path))
+        guarded(&self.path, || {
+            Self::read(database, each).map_err(engine("read", &self.path))?;
+            Self::marks(database).map_err(engine("read", &self.path))
+        })
     }
 
     fn commit(&mut self, batch: &Batch<'_>) -> Result<(), BackendError> {
@@ -119,14 +153,43 @@ impl Backend for Embedded {
     fn reopen(&mut self) -> Result<Marks, BackendError> {
         // Closed first: the engine holds a lock on the file, and refuses work after an I/O error.
         self.database = None;
-        let database = self.database.insert(open_database(&self.path)?);
+        let database = self.database.insert((self.opener)(&self.path)?);
         Self::marks(database).map_err(engine("read", &self.path))
     }
 }
 
+/// Does what reads a file of which nothing is known yet. The engine panics on pages that cannot be;
+/// that is a damaged file and no mistake of the program.
+fn guarded<R>(
+    path: &Path,
+    work: impl FnOnce() -> Result<R, BackendError>,
+) -> Result<R, BackendError> {
+    if cfg!(panic = "abort") {
+        return warned(path, work);
+    }
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(BackendError::Damaged { path: path.to_owned() }))
+}
+
+/// Where a panic ends the program, it says first which file it was.
+fn warned<R>(path: &Path, work: impl FnOnce() -> R) -> R {
+    let usual = Arc::new(panic::take_hook());
+    let (then, path) = (Arc::clone(&usual), path.to_owned());
+    panic::set_hook(Box::new(move |panic| {
+        tracing::error!(path = %path.display(), "the store's file is damaged");
+        then(panic);
+    }));
+    let done = work();
+    panic::set_hook(Box::new(move |panic| usual(panic)));
+    done
+}
+
 fn open_database(path: &Path) -> Result<Database, BackendError> {
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-    opened.map_err(|error| match error {
+    opened(path, Database::builder().set_cache_size(CACHE_BYTES).create(path))
+}
+
+fn opened(path: &Path, result: Result<Database, DatabaseError>) -> Result<Database, BackendError> {
+    result.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => BackendError::Locked { path: path.to_owned() },
         other => engine("open", path)(other.into()),
     })
