@@ -36,6 +36,8 @@ async fn main() -> Outcome<()> {
     let mut config = Config::new(listen, listen.ip());
     config.audit = flags.audit()?;
     config.encryption = flags.encryption()?;
+    config.authentication = flags.authentication()?;
+    config.front_proxy_names = flags.front_proxy_names();
     let server = config.build(store.clone(), Secrets::read(&pki)?).await?;
 
     let kubeconfig = folder.join("kubeconfig");

@@ -4,7 +4,6 @@
 pub(crate) mod bearer;
 mod bootstrap;
 pub(crate) mod certificate;
-pub(crate) mod config;
 mod front_proxy;
 pub(crate) mod impersonate;
 pub(crate) mod jwt;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 
 use ::time::OffsetDateTime;
 use http::HeaderMap;
+use minik_config::Anonymous;
 use minik_meta::Status;
 
 use crate::core::Core;
@@ -71,9 +71,18 @@ pub(crate) async fn authenticate(
     if let Some(user) = note(bearer::of_web_socket(core, headers).await) {
         return Ok(user);
     }
-    if refused.is_empty() && core.config.authentication.anonymous.may_ask(path) {
+    if refused.is_empty() && may_be_anonymous(&core.config.authentication.anonymous, path) {
         return Ok(User::anonymous());
     }
     tracing::debug!(peer = %connection.peer, why = refused.join(", "), "not authenticated");
     Err(Status::unauthorized("Unauthorized"))
+}
+
+/// Whether anybody may make a request for the path.
+fn may_be_anonymous(settings: &Anonymous, path: &str) -> bool {
+    match settings {
+        Anonymous::Never => false,
+        Anonymous::Always => true,
+        Anonymous::Paths(paths) => paths.iter().any(|one| one == path),
+    }
 }

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use minik_config::{AuditSettings, EncryptionConfiguration};
+use minik_config::{AuditSettings, Authentication, EncryptionConfiguration};
 use minik_pki::{CertKey, KeyPairPem};
 use minik_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::authn::certificate;
-use crate::authn::config::{Authentication, AuthenticationError};
+use crate::authn::jwt::AuthenticationError;
 use crate::authn::token::TokenError;
 use crate::core::Core;
 use crate::server::Listener;

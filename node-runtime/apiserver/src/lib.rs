@@ -50,10 +50,7 @@ mod user;
 mod verbs;
 mod webhook;
 
-pub use authn::config::{
-    Anonymous, Authentication, AuthenticationError, ClaimMappings, ClaimRule, ExtraMapping, Issuer,
-    JwtAuthenticator, Mapping, OidcFlags, UserRule,
-};
+pub use authn::jwt::AuthenticationError;
 pub use authn::token::TokenError;
 pub use body::{Body, BodyError};
 pub use config::{BuildError, Cidr, CidrError, Config, Secrets};

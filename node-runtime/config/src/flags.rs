@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{AuditFormat, AuditPolicy, AuditSettings, AuditTarget};
+use crate::authentication::{Anonymous, Authentication, OidcFlags};
 use crate::encryption::EncryptionConfiguration;
 
 /// What a flag is given.
@@ -51,14 +52,29 @@ const fn file(name: &'static str, check: fn(&str) -> Result<(), String>) -> Flag
 
 /// Every flag of the API server that can be set, by name.
 pub const API_SERVER_FLAGS: &[Flag] = &[
+    value("anonymous-auth", |text| truth(text).map(drop)),
     value("audit-log-format", |text| audit_format(text).map(drop)),
     value("audit-log-maxage", |text| number(text).map(drop)),
     value("audit-log-maxbackup", |text| number(text).map(drop)),
     value("audit-log-maxsize", |text| number(text).map(drop)),
     value("audit-log-path", audit_path),
     file("audit-policy-file", |text| AuditPolicy::from_text(text).map(drop)),
+    file("authentication-config", |text| Authentication::from_text(text).map(drop)),
     file("encryption-provider-config", |text| EncryptionConfiguration::from_text(text).map(drop)),
+    file("oidc-ca-file", pem),
+    value("oidc-client-id", anything),
+    value("oidc-groups-claim", anything),
+    value("oidc-groups-prefix", anything),
+    value("oidc-issuer-url", anything),
+    value("oidc-required-claim", |text| claims(text).map(drop)),
+    value("oidc-signing-algs", anything),
+    value("oidc-username-claim", anything),
+    value("oidc-username-prefix", anything),
+    value("requestheader-allowed-names", anything),
 ];
+
+/// What settings of authentication in a file exclude.
+const OIDC: &str = "oidc-";
 
 /// The flags that were set, with their values. Shows no text of files.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +126,63 @@ impl ApiServerFlags {
         }
         self.audit()?;
         self.encryption()?;
+        self.authentication()?;
         Ok(())
+    }
+
+    /// Whose tokens are taken, and who may stay unknown.
+    ///
+    /// # Errors
+    /// Flags that cannot be used, or not together.
+    pub fn authentication(&self) -> Result<Authentication, FlagError> {
+        let wrong = |name: &str, reason: String| FlagError { name: name.to_owned(), reason };
+        let (file, url, client) = ("authentication-config", "oidc-issuer-url", "oidc-client-id");
+        let oidc = self.0.keys().map(String::as_str).find(|name| name.starts_with(OIDC));
+        let mut settings = match (self.get(file), oidc) {
+            (Some(_), Some(name)) => {
+                return Err(wrong(name, format!("cannot be used together with {file}")));
+            }
+            (Some(text), None) => {
+                Authentication::from_text(text).map_err(|reason| wrong(file, reason))?
+            }
+            (None, None) => Authentication::default(),
+            (None, Some(_)) => {
+                if let Some(missing) = [url, client].iter().find(|name| self.get(name).is_none()) {
+                    let why = format!("{url} and {client} must be set if any {OIDC} flag is");
+                    return Err(wrong(missing, why));
+                }
+                self.oidc()?.settings().map_err(|reason| wrong(url, reason))?
+            }
+        };
+        let flag = "anonymous-auth";
+        if let Some(text) = self.get(flag) {
+            if self.get(file).is_some_and(Authentication::text_says_anonymous) {
+                return Err(wrong(flag, format!("cannot be used where {file} says the same")));
+            }
+            let may = truth(text).map_err(|reason| wrong(flag, reason))?;
+            settings.anonymous = if may { Anonymous::Always } else { Anonymous::Never };
+        }
+        Ok(settings)
+    }
+
+    fn oidc(&self) -> Result<OidcFlags, FlagError> {
+        let text = |name: &str| self.get(name).unwrap_or_default().to_owned();
+        Ok(OidcFlags {
+            issuer_url: text("oidc-issuer-url"),
+            client_id: text("oidc-client-id"),
+            username_claim: text("oidc-username-claim"),
+            username_prefix: text("oidc-username-prefix"),
+            groups_claim: text("oidc-groups-claim"),
+            groups_prefix: text("oidc-groups-prefix"),
+            required_claims: self.parsed("oidc-required-claim", BTreeMap::new(), claims)?,
+            certificate_authority: text("oidc-ca-file"),
+            signing_algorithms: words(&text("oidc-signing-algs")),
+        })
+    }
+
+    /// The names that certificates of front proxies may have; empty for those that are usual.
+    pub fn front_proxy_names(&self) -> Vec<String> {
+        words(self.get("requestheader-allowed-names").unwrap_or_default())
     }
 
     /// The audit log, if one is wanted.
@@ -186,6 +258,39 @@ pub struct FlagError {
     pub name: String,
     /// What is wrong.
     pub reason: String,
+}
+
+fn anything(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+/// Words between commas.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(str::to_owned).collect()
+}
+
+/// Claims with the texts they must be: `a=b,c=d`.
+fn claims(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let one = |word: String| {
+        let (claim, value) = word.split_once('=').unwrap_or_default();
+        match claim.is_empty() {
+            true => Err(format!("{word:?} is not written as CLAIM=VALUE")),
+            false => Ok((claim.to_owned(), value.to_owned())),
+        }
+    };
+    words(text).into_iter().map(one).collect()
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
+fn pem(text: &str) -> Result<(), String> {
+    match text.contains("-----BEGIN CERTIFICATE-----") {
+        true => Ok(()),
+        false => Err("holds no certificate (PEM)".to_owned()),
+    }
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -274,6 +379,59 @@ mod tests {
                 r#"encryption-provider-config: has apiVersion "v1" and kind "Pod"; "apiserver.config.k8s.io/v1" and "EncryptionConfiguration" are wanted"#
             ]],
         );
+    }
+
+    #[test]
+    fn who_is_believed() {
+        assert_eq!(flags(&[]).authentication(), Ok(Authentication::default()));
+        let url = ("oidc-issuer-url", "https://a.example");
+        let client = ("oidc-client-id", "minik");
+        let set = flags(&[
+            url,
+            client,
+            ("oidc-required-claim", "hd=a.example, level=2"),
+            ("oidc-username-prefix", "-"),
+            ("oidc-groups-claim", "roles"),
+            ("oidc-signing-algs", "RS256,ES256"),
+            ("anonymous-auth", "false"),
+        ]);
+        let read = set.authentication().unwrap();
+        assert_eq!(read.algorithms, ["RS256", "ES256"]);
+        assert_eq!(read.anonymous, Anonymous::Never);
+        assert_eq!(read.jwt[0].claim_mappings.username.prefix.as_deref(), Some(""));
+        assert_eq!(read.jwt[0].claim_validation_rules[1].required_value, "2");
+        let file = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
+        refused(
+            &[("authentication-config", file), url, client],
+            expect!["oidc-client-id: cannot be used together with authentication-config"],
+        );
+        refused(
+            &[client],
+            expect![
+                "oidc-issuer-url: oidc-issuer-url and oidc-client-id must be set if any oidc- flag is"
+            ],
+        );
+        let says = format!("{file}anonymous: {{enabled: false}}\n");
+        refused(
+            &[("authentication-config", &says), ("anonymous-auth", "true")],
+            expect!["anonymous-auth: cannot be used where authentication-config says the same"],
+        );
+        refused(
+            &[("oidc-issuer-url", "http://a"), client],
+            expect![[
+                r#"oidc-issuer-url: jwt[0].issuer.url: Invalid value: "http://a": URL scheme must be https"#
+            ]],
+        );
+        refused(
+            &[url, client, ("oidc-required-claim", "hd")],
+            expect![[r#"oidc-required-claim: "hd" is not written as CLAIM=VALUE"#]],
+        );
+        refused(
+            &[url, client, ("oidc-ca-file", "none")],
+            expect!["oidc-ca-file: holds no certificate (PEM)"],
+        );
+        let names = flags(&[("requestheader-allowed-names", "a, b")]).front_proxy_names();
+        assert_eq!(names, ["a", "b"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! may hold keys, so the node file is for root alone.
 
 mod audit;
+mod authentication;
 mod document;
 mod encryption;
 mod error;
@@ -16,6 +17,10 @@ mod validate;
 pub use audit::{
     AuditFormat, AuditLevel, AuditPolicy, AuditResources, AuditRule, AuditSettings, AuditStage,
     AuditTarget,
+};
+pub use authentication::{
+    Anonymous, Authentication, ClaimMappings, ClaimRule, ExtraMapping, Issuer, JwtAuthenticator,
+    Mapping, OidcFlags, UserRule,
 };
 pub use encryption::{
     EncryptedResources, EncryptionConfiguration, EncryptionKey, EncryptionProvider,

@@ -141,6 +141,8 @@ async fn build_control_plane(config: &NodeConfig) -> Result<ApiServer, Failure> 
     settings.domain.clone_from(&config.cluster.domain);
     settings.audit = config.api_server.flags.audit()?;
     settings.encryption = config.api_server.flags.encryption()?;
+    settings.authentication = config.api_server.flags.authentication()?;
+    settings.front_proxy_names = config.api_server.flags.front_proxy_names();
     Ok(settings.build(store, Secrets::read(&config.paths.pki)?).await?)
 }
 

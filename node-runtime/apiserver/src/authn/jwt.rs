@@ -1,6 +1,6 @@
 //! Tokens of issuers that the settings name (OpenID Connect).
 
-pub(crate) mod check;
+mod check;
 mod claims;
 mod keys;
 
@@ -8,11 +8,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use minik_config::{Authentication, JwtAuthenticator};
+use minik_meta::FieldError;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::Refused;
-use super::config::{Authentication, AuthenticationError, JwtAuthenticator};
 use super::token::unverified_claims;
 use crate::core::Core;
 use crate::tls::Trust;
@@ -22,6 +23,21 @@ use keys::Keys;
 
 /// How far into the future a token may begin, in seconds.
 const NOT_BEFORE_LEEWAY_S: f64 = 300.0;
+
+/// Why settings of authentication cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// They break rules.
+    #[error("invalid authentication configuration: {0}")]
+    Settings(String),
+    /// Expressions, certificates or addresses in them cannot be used.
+    #[error("invalid authentication configuration: {}", list(.0))]
+    Rules(Vec<FieldError>),
+}
+
+fn list(errors: &[FieldError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
 
 /// The issuers whose tokens are taken.
 pub(crate) struct Issuers(Vec<Issuer>);
@@ -39,34 +55,30 @@ impl Issuers {
         settings: &Authentication,
         ours: &str,
     ) -> Result<Issuers, AuthenticationError> {
-        let mut wrong = check::all(&settings.jwt);
-        wrong.extend(check::overlap(&settings.jwt, ours));
-        if !wrong.is_empty() {
-            return Err(AuthenticationError::Invalid(wrong));
-        }
-        let algorithms = settings.algorithms.iter().map(|name| {
-            let known = Algorithm::from_str(name).ok().filter(|one| !is_shared_secret(*one));
-            known.ok_or_else(|| AuthenticationError::Algorithm(name.clone()))
-        });
-        let algorithms: Vec<Algorithm> = algorithms.collect::<Result<_, _>>()?;
-        let issuers = settings.jwt.iter().map(|one| {
-            let mut wrong = Vec::new();
-            let mapper = check::mapper(one, &minik_meta::Path::new("jwt"), &mut wrong);
-            match wrong.is_empty() {
-                true => Ok(Issuer {
-                    mapper,
-                    algorithms: algorithms.clone(),
-                    keys: Keys::new(
-                        &one.issuer.url,
-                        &one.issuer.discovery_url,
-                        Trust::of_bundle(one.issuer.certificate_authority.clone()),
-                    ),
-                    settings: one.clone(),
-                }),
-                false => Err(AuthenticationError::Invalid(wrong)),
+        settings.check().map_err(AuthenticationError::Settings)?;
+        // Those that can be checked, by the check above, and none that takes a shared secret.
+        let known = |name: &String| Algorithm::from_str(name).ok();
+        let algorithms: Vec<Algorithm> = settings.algorithms.iter().filter_map(known).collect();
+        let mut wrong = Vec::new();
+        let issuers = settings.jwt.iter().enumerate().map(|(index, one)| {
+            let path = minik_meta::Path::new(format!("jwt[{index}]"));
+            wrong.extend(check::issuer(&one.issuer, &path, ours));
+            Issuer {
+                mapper: check::mapper(one, &path, &mut wrong),
+                algorithms: algorithms.clone(),
+                keys: Keys::new(
+                    &one.issuer.url,
+                    &one.issuer.discovery_url,
+                    Trust::of_bundle(one.issuer.certificate_authority.clone()),
+                ),
+                settings: one.clone(),
             }
         });
-        Ok(Issuers(issuers.collect::<Result<_, _>>()?))
+        let issuers: Vec<Issuer> = issuers.collect();
+        match wrong.is_empty() {
+            true => Ok(Issuers(issuers)),
+            false => Err(AuthenticationError::Rules(wrong)),
+        }
     }
 
     /// The user of a token; nobody if no issuer says it is theirs.
@@ -84,11 +96,6 @@ impl Issuers {
             .map_err(|why| Refused(format!("oidc: {why}")))?;
         Ok(Some(user))
     }
-}
-
-/// Whoever checks such a signature could make it.
-fn is_shared_secret(algorithm: Algorithm) -> bool {
-    matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
 }
 
 impl Issuer {

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use minik_apiserver::{Authentication, OidcFlags};
+use minik_config::{Authentication, OidcFlags};
 use minik_pki::ec_key_pair;
 use serde_json::{Value, json};
 
@@ -191,7 +191,7 @@ async fn keys_are_rotated() {
         issuer.url,
         json!(issuer.ca_pem()),
     );
-    let settings = Authentication::from_yaml(&text).expect("good settings");
+    let settings = Authentication::from_text(&text).expect("good settings");
     let mut api = Api::trusting(settings).await;
     let door = Door::open(&mut api);
     assert_eq!(door.ask(None, "/livez", &[]).await.0, 200);

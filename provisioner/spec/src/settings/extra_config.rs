@@ -67,7 +67,7 @@ mod tests {
     #[test_case("apiserver", "extra-config: `apiserver` is not written as COMPONENT.KEY=VALUE"; "no value")]
     #[test_case("audit-log-path=/a", "extra-config: `audit-log-path` is not written as COMPONENT.KEY=VALUE"; "no component")]
     #[test_case("kubelet.max-pods=5", "extra-config: `kubelet.max-pods` names no component that is configured this way; apiserver is"; "another component")]
-    #[test_case("apiserver.v=5", "extra-config: `apiserver.v` cannot be set; of apiserver these can: audit-log-format, audit-log-maxage, audit-log-maxbackup, audit-log-maxsize, audit-log-path, audit-policy-file, encryption-provider-config"; "another key")]
+    #[test_case("apiserver.v=5", "extra-config: `apiserver.v` cannot be set; of apiserver these can: anonymous-auth, audit-log-format, audit-log-maxage, audit-log-maxbackup, audit-log-maxsize, audit-log-path, audit-policy-file, authentication-config, encryption-provider-config, oidc-ca-file, oidc-client-id, oidc-groups-claim, oidc-groups-prefix, oidc-issuer-url, oidc-required-claim, oidc-signing-algs, oidc-username-claim, oidc-username-prefix, requestheader-allowed-names"; "another key")]
     fn forms(text: &str, expected: &str) {
         let found = match ExtraConfig::parse(text) {
             Ok(extra) => format!("{} {}", extra.flag.name, extra.given),

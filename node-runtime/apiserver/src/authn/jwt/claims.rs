@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use minik_cel::{Bindings, Budget, Decl, Program, Value as Outcome, admission};
+use minik_config::JwtAuthenticator;
 use serde_json::{Map, Value};
 
 use super::super::certificate::CREDENTIAL_ID;
-use super::super::config::JwtAuthenticator;
 use crate::user::User;
 
 /// An expression with what is said if it is false.

@@ -1,9 +1,9 @@
 //! Users of claims.
 
+use minik_config::Authentication;
 use serde_json::json;
 use test_case::test_case;
 
-use super::super::super::config::Authentication;
 use super::super::check;
 use super::*;
 
@@ -12,7 +12,7 @@ fn mapped(settings: &str, claims: &Value) -> Result<User, String> {
         "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n\
          - issuer: {{url: 'https://a', audiences: [a]}}\n{settings}"
     );
-    let read = Authentication::from_yaml(&text).expect("good settings");
+    let read = Authentication::from_text(&text).expect("good settings");
     let mapper = check::mapper(&read.jwt[0], &minik_meta::Path::root(), &mut Vec::new());
     user(&read.jwt[0], &mapper, claims.as_object().expect("an object"))
 }

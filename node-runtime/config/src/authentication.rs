@@ -1,15 +1,18 @@
-//! Settings of authentication: the `AuthenticationConfiguration` that kube-apiserver reads, and the
-//! `--oidc-*` flags that say less.
+//! Who may say who somebody is: issuers of tokens, and who may stay unknown. The
+//! `AuthenticationConfiguration` that kube-apiserver reads, and the `--oidc-*` flags that say less.
+//!
+//! Expressions are kept as texts; whoever evaluates them compiles them.
+
+mod check;
 
 use std::collections::BTreeMap;
 
-use minik_meta::FieldError;
 use serde::Deserialize;
 
-use super::jwt::check;
+use crate::document::{or_default, typed};
 
+const VERSION: &str = "apiserver.config.k8s.io/v1";
 const KIND: &str = "AuthenticationConfiguration";
-const GROUP: &str = "apiserver.config.k8s.io";
 
 /// Signatures that can be checked, of those that OpenID Connect has.
 const ALGORITHMS: &[&str] =
@@ -17,11 +20,10 @@ const ALGORITHMS: &[&str] =
 /// What tokens are signed with if flags do not say.
 const ALGORITHM: &str = "RS256";
 
-/// Whose tokens are taken, and who may stay unknown.
+/// Whose tokens are taken beside those of service accounts, and who may stay unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
-    /// Issuers of tokens, each with its rules. Build it with [`Authentication::from_yaml`] or
-    /// [`OidcFlags::settings`].
+    /// Issuers of tokens, each with its rules.
     pub jwt: Vec<JwtAuthenticator>,
     /// Which requests may be made by nobody known.
     pub anonymous: Anonymous,
@@ -48,47 +50,6 @@ pub enum Anonymous {
     Always,
     /// Those for exactly these paths.
     Paths(Vec<String>),
-}
-
-impl Anonymous {
-    /// Whether a request for the path may be made.
-    pub(crate) fn may_ask(&self, path: &str) -> bool {
-        match self {
-            Anonymous::Never => false,
-            Anonymous::Always => true,
-            Anonymous::Paths(paths) => paths.iter().any(|one| one == path),
-        }
-    }
-}
-
-/// Why settings of authentication cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthenticationError {
-    /// It is no YAML of that kind.
-    #[error("the authentication configuration cannot be read: {0}")]
-    Syntax(String),
-    /// It is another kind, or a version that is not known.
-    #[error("no kind {kind:?} is registered for version {version:?}")]
-    Kind {
-        /// The kind it says.
-        kind: String,
-        /// The version it says.
-        version: String,
-    },
-    /// It breaks rules.
-    #[error("invalid authentication configuration: {}", list(.0))]
-    Invalid(Vec<FieldError>),
-    /// Tokens would have to be signed in a way that cannot be checked here.
-    #[error("oidc: unsupported signing alg: {0:?}")]
-    Algorithm(String),
-}
-
-fn list(errors: &[FieldError]) -> String {
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    match texts.len() {
-        1 => texts.concat(),
-        _ => format!("[{}]", texts.join(", ")),
-    }
 }
 
 /// An issuer of tokens, and how its claims become a user.
@@ -186,59 +147,84 @@ pub struct UserRule {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct File {
-    api_version: String,
-    kind: String,
-    #[serde(default)]
+struct Raw {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(default, deserialize_with = "or_default")]
     jwt: Vec<JwtAuthenticator>,
-    anonymous: Option<AnonymousFile>,
+    anonymous: Option<RawAnonymous>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct AnonymousFile {
+#[serde(deny_unknown_fields)]
+struct RawAnonymous {
     enabled: bool,
-    #[serde(default)]
-    conditions: Vec<Condition>,
+    #[serde(default, deserialize_with = "or_default")]
+    conditions: Vec<RawCondition>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Condition {
+#[serde(deny_unknown_fields)]
+struct RawCondition {
     path: String,
 }
 
 impl Authentication {
-    /// Reads an `AuthenticationConfiguration`, YAML or JSON, with its expressions.
+    /// Understands an `AuthenticationConfiguration`.
     ///
     /// # Errors
-    /// [`AuthenticationError`] says what is wrong, with every rule that is broken.
-    pub fn from_yaml(text: &str) -> Result<Authentication, AuthenticationError> {
-        let file: File = serde_yaml::from_str(text)
-            .map_err(|error| AuthenticationError::Syntax(error.to_string()))?;
-        let (group, version) = file.api_version.split_once('/').unwrap_or_default();
-        if group != GROUP || !["v1", "v1beta1"].contains(&version) || file.kind != KIND {
-            let (kind, version) = (file.kind, file.api_version);
-            return Err(AuthenticationError::Kind { kind, version });
-        }
-        let mut wrong = check::all(&file.jwt);
-        let anonymous = match file.anonymous {
+    /// What is wrong, to be read after the name of the file: every rule that is broken.
+    pub fn from_text(text: &str) -> Result<Authentication, String> {
+        let raw: Raw = typed(text, VERSION, KIND)?;
+        let mut wrong = check::all(&raw.jwt);
+        let anonymous = match raw.anonymous {
             None => Anonymous::Always,
-            Some(file) if !file.enabled => {
-                if !file.conditions.is_empty() {
-                    wrong.push(check::conditions_without_use());
+            Some(raw) if !raw.enabled => {
+                if !raw.conditions.is_empty() {
+                    let why = "enabled should be set to true when conditions are defined";
+                    wrong.push(format!("anonymous.conditions: Forbidden: {why}"));
                 }
                 Anonymous::Never
             }
-            Some(file) if file.conditions.is_empty() => Anonymous::Always,
-            Some(file) => {
-                Anonymous::Paths(file.conditions.into_iter().map(|one| one.path).collect())
-            }
+            Some(raw) if raw.conditions.is_empty() => Anonymous::Always,
+            Some(raw) => Anonymous::Paths(raw.conditions.into_iter().map(|one| one.path).collect()),
         };
-        match wrong.is_empty() {
-            true => Ok(Authentication { jwt: file.jwt, anonymous, ..Authentication::default() }),
-            false => Err(AuthenticationError::Invalid(wrong)),
+        told(&wrong)?;
+        Ok(Authentication { jwt: raw.jwt, anonymous, ..Authentication::default() })
+    }
+
+    /// Whether the settings follow all rules, those for expressions aside.
+    ///
+    /// # Errors
+    /// Every rule that is broken.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(other) = self.algorithms.iter().find(|one| !ALGORITHMS.contains(&one.as_str()))
+        {
+            return Err(unsupported(other));
         }
+        told(&check::all(&self.jwt))
+    }
+
+    /// Whether the file says itself who may stay unknown.
+    pub(crate) fn text_says_anonymous(text: &str) -> bool {
+        typed::<Raw>(text, VERSION, KIND).is_ok_and(|raw| raw.anonymous.is_some())
+    }
+}
+
+fn unsupported(algorithm: &str) -> String {
+    format!(
+        "{algorithm:?} is no signature that can be checked; these can: {}",
+        ALGORITHMS.join(", ")
+    )
+}
+
+fn told(wrong: &[String]) -> Result<(), String> {
+    match wrong {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        all => Err(format!("[{}]", all.join(", "))),
     }
 }
 
@@ -270,8 +256,8 @@ impl OidcFlags {
     /// The settings that the flags stand for.
     ///
     /// # Errors
-    /// [`AuthenticationError`] says what is wrong.
-    pub fn settings(&self) -> Result<Authentication, AuthenticationError> {
+    /// What is wrong with them.
+    pub fn settings(&self) -> Result<Authentication, String> {
         let claim = if self.username_claim.is_empty() { "sub" } else { &self.username_claim };
         let prefix = match self.username_prefix.as_str() {
             "-" => String::new(),
@@ -281,9 +267,6 @@ impl OidcFlags {
         let mut algorithms = self.signing_algorithms.clone();
         if algorithms.is_empty() {
             algorithms.push(ALGORITHM.to_owned());
-        }
-        if let Some(other) = algorithms.iter().find(|one| !ALGORITHMS.contains(&one.as_str())) {
-            return Err(AuthenticationError::Algorithm(other.clone()));
         }
         let mapping = |claim: &str, prefix: String| Mapping {
             claim: claim.to_owned(),
@@ -310,11 +293,9 @@ impl OidcFlags {
             },
             ..JwtAuthenticator::default()
         }];
-        let wrong = check::all(&jwt);
-        match wrong.is_empty() {
-            true => Ok(Authentication { jwt, algorithms, ..Authentication::default() }),
-            false => Err(AuthenticationError::Invalid(wrong)),
-        }
+        let settings = Authentication { jwt, algorithms, ..Authentication::default() };
+        settings.check()?;
+        Ok(settings)
     }
 }
 
