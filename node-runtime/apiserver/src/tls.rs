@@ -73,7 +73,7 @@ pub(crate) fn client_verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let roots = roots(what, pem)?;
     let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    Ok(built.map_err(|error| TlsError::Authority { what, reason: error.to_string() })?)
+    built.map_err(|error| TlsError::Authority { what, reason: error.to_string() })
 }
 
 /// The acceptor's settings: HTTP/2 and 1.1, client certificates asked for but not required. Who
