@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::ages::Ages;
 use crate::error::StoreError;
 use crate::ring::Ring;
+use crate::store::Config;
 use crate::types::{Entry, Event, EventKind, ListOptions, Page, Revision};
 use crate::watch::{Group, Groups};
 
@@ -36,6 +39,7 @@ pub(crate) struct Index {
     ring: Ring,
     pub(crate) groups: Groups,
     revision: Revision,
+    ages: Ages,
     closed: bool,
 }
 
@@ -68,6 +72,8 @@ impl Shared {
             index.apply(staged, &mut woken);
         }
         index.evict();
+        let revision = index.revision;
+        index.ages.mark(Instant::now(), revision);
         self.visible.store(index.revision.0, Ordering::Release);
         drop(index);
         woken.iter().for_each(|group| group.wake());
@@ -78,12 +84,12 @@ impl Index {
     pub(crate) fn new(
         heads: Vec<(Arc<str>, Head)>,
         revision: Revision,
-        ring_bytes_max: usize,
-        ring_events_min: usize,
+        config: &Config,
     ) -> Self {
         Self {
             heads: heads.into_iter().collect(),
-            ring: Ring::new(revision, ring_bytes_max, ring_events_min),
+            ring: Ring::new(revision, config.ring_bytes_max, config.ring_events_min),
+            ages: Ages::new(config.list_age_max),
             groups: Groups::default(),
             revision,
             closed: false,
@@ -145,6 +151,10 @@ impl Index {
     pub(crate) fn list(&self, prefix: &str, options: &ListOptions) -> Result<Page, StoreError> {
         let at = options.at.unwrap_or(self.revision);
         self.check(at)?;
+        let oldest = self.ages.oldest(Instant::now());
+        if at < oldest {
+            return Err(StoreError::Compacted { asked: at, oldest });
+        }
         let start = match options.start_after.as_deref() {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),

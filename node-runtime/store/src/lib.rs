@@ -12,6 +12,7 @@
 //! Read in this order: [`Store`], `writer` (how a write is decided and made durable), `index`
 //! (lists and publishing), `watch`, `backend`.
 
+mod ages;
 mod backend;
 mod error;
 mod index;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +30,9 @@ pub struct Config {
     pub ring_events_min: usize,
     /// The largest value, in bytes.
     pub value_bytes_max: usize,
+    /// How long after a revision was replaced it can still be listed: readers of pages who come
+    /// later begin anew.
+    pub list_age_max: Duration,
 }
 
 /// Where durable writes go.
@@ -41,10 +45,17 @@ pub enum Storage {
 }
 
 impl Config {
-    /// The usual limits: 16 MiB of history, at least 64 changes, values up to 3 MiB.
+    /// The usual limits: 16 MiB of history, at least 64 changes, values up to 3 MiB, lists of the
+    /// last five minutes, as upstream keeps them.
     #[must_use]
     pub fn new(storage: Storage) -> Self {
-        Self { storage, ring_bytes_max: 16 << 20, ring_events_min: 64, value_bytes_max: 3 << 20 }
+        Self {
+            storage,
+            ring_bytes_max: 16 << 20,
+            ring_events_min: 64,
+            value_bytes_max: 3 << 20,
+            list_age_max: Duration::from_secs(300),
+        }
     }
 }
 
@@ -81,7 +92,7 @@ impl Store {
         let marks = backend.load(&mut |loaded| heads.push((loaded.key.into(), head(&loaded))))?;
         // Volatile revisions may have been given out up to the reserve: go on above them.
         let start = marks.committed.max(marks.reserved);
-        let index = Index::new(heads, start, config.ring_bytes_max, config.ring_events_min);
+        let index = Index::new(heads, start, config);
         let shared = Arc::new(Shared::new(index));
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let writer = Writer {

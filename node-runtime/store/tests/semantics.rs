@@ -1,6 +1,7 @@
 //! Reads and writes against a model that keeps every state there ever was.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use expect_test::{Expect as Golden, expect};
@@ -205,6 +206,20 @@ async fn what_fell_out_of_the_ring_is_compacted() {
     let error = store.watch("k", Revision(6)).expect_err("too old");
     expect!["revision 6 is compacted, the oldest known is 7"].assert_eq(&error.to_string());
     assert_eq!(store.oldest(), Revision(7));
+}
+
+#[tokio::test]
+async fn lists_of_the_past_end_by_age_and_watches_do_not() {
+    let config = Config { list_age_max: Duration::ZERO, ..Config::new(Storage::Memory) };
+    let store = Store::open(&config).expect("memory opens");
+    for n in 1..=3 {
+        store.commit(put("k", Expect::Any, &n.to_string())).await.expect("free");
+    }
+    let check =
+        |at, golden: Golden| golden.assert_eq(&show(store.list("k", &options(at, None, None))));
+    check(Some(2), expect!["revision 2 is compacted, the oldest known is 3"]);
+    check(Some(3), expect!["3: k=3@1/3 +0"]);
+    assert!(store.watch("k", Revision(1)).is_ok());
 }
 
 /// A small deterministic generator: the same walk in every run.
