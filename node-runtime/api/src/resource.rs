@@ -88,6 +88,8 @@ pub enum NameRule {
     Label1035,
     /// One path segment: RBAC.
     PathSegment,
+    /// An IP address in its canonical form.
+    Address,
 }
 
 /// Where `scale` reads and writes; paths like `.spec.replicas`.

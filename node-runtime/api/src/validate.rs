@@ -137,6 +137,10 @@ fn immutable(resource: &Resource, new: &Value, old: &Value, errors: &mut Errors)
         }
         ("storage.k8s.io", "StorageClass") => cluster::storage_class_update(new, old, errors),
         ("discovery.k8s.io", "EndpointSlice") => same(errors, &["addressType"]),
+        ("networking.k8s.io", "IPAddress") => same(errors, &["spec", "parentRef"]),
+        ("networking.k8s.io", "ServiceCIDR") => {
+            network::service_cidr_update(&At::root(new), &At::root(old), errors);
+        }
         ("scheduling.k8s.io", "PriorityClass") => cluster::priority_class_update(new, old, errors),
         ("node.k8s.io", "RuntimeClass") => same(errors, &["handler"]),
         ("certificates.k8s.io", "CertificateSigningRequest") => same(errors, &["spec"]),

@@ -22,6 +22,9 @@ use crate::objects;
 /// and `kube-system` only).
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/// Name of the ServiceCIDR that every cluster has.
+pub(crate) const SERVICE_CIDR: &str = "kubernetes";
+
 /// Writes what is missing. Objects that exist stay as their owners changed them, except the
 /// built-in roles, whose rules follow the program (unless they opt out by annotation).
 pub(crate) async fn run(
@@ -65,6 +68,7 @@ pub(crate) async fn keep(core: Arc<Core>, stop: CancellationToken) {
         "discovery.k8s.io/endpointslices/default/kubernetes",
         "core/namespaces/kube-node-lease",
         "core/configmaps/kube-system/extension-apiserver-authentication",
+        "networking.k8s.io/servicecidrs/kubernetes",
     ];
     let keeping = KEPT.iter().map(|key| keep_one(&core, format!("{}{key}", objects::ROOT)));
     tokio::select! {
@@ -185,7 +189,7 @@ fn wanted(config: &Config, authorities: &Authorities) -> Vec<Wanted> {
         .chain(classes)
         .chain(kubernetes_service(config))
         .chain(services)
-        .chain([authentication])
+        .chain([authentication, service_cidr(config)])
         .collect()
 }
 
@@ -216,6 +220,27 @@ fn authentication(authorities: &Authorities) -> Value {
             "requestheader-username-headers": "[\"X-Remote-User\"]",
         },
     })
+}
+
+/// The range that Services get their addresses from.
+fn service_cidr(config: &Config) -> Wanted {
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {
+            "name": SERVICE_CIDR,
+            "finalizers": ["networking.k8s.io/service-cidr-finalizer"],
+        },
+        "spec": {"cidrs": [config.service_cidr.to_string()]},
+        "status": {"conditions": [{
+            "type": "Ready",
+            "status": "True",
+            "reason": "",
+            "message": "Kubernetes default Service CIDR is ready",
+            "lastTransitionTime": time::now_rfc3339(),
+        }]},
+    });
+    ("networking.k8s.io", "v1", "servicecidrs", range)
 }
 
 /// The Service by which pods reach the API, and the address behind it.

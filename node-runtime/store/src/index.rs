@@ -81,11 +81,7 @@ impl Shared {
 }
 
 impl Index {
-    pub(crate) fn new(
-        heads: Vec<(Arc<str>, Head)>,
-        revision: Revision,
-        config: &Config,
-    ) -> Self {
+    pub(crate) fn new(heads: Vec<(Arc<str>, Head)>, revision: Revision, config: &Config) -> Self {
         Self {
             heads: heads.into_iter().collect(),
             ring: Ring::new(revision, config.ring_bytes_max, config.ring_events_min),

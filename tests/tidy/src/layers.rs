@@ -27,7 +27,10 @@ pub const TEST_ONLY: &[&str] =
 
 /// Crates that only the named ones may depend on.
 pub const WRAPPED: &[(&str, &[&str])] = &[
-    ("minik-store", &["minik-apiserver", "minik-node", "minik-testkit", "minik-bench", "minik-fuzz"]),
+    (
+        "minik-store",
+        &["minik-apiserver", "minik-node", "minik-testkit", "minik-bench", "minik-fuzz"],
+    ),
     ("minik-cri", &["minik-kubelet", "minik-node", "minik-testkit"]),
     ("minik-qemu", &["minik"]),
     ("minik-libvirt", &["minik"]),

@@ -280,6 +280,7 @@ fn name_rule(rule: &str) -> NameRule {
         "label" => NameRule::Label,
         "dns1035" => NameRule::Label1035,
         "path" => NameRule::PathSegment,
+        "address" => NameRule::Address,
         _ => panic!("table of kinds: name {rule}"),
     }
 }

@@ -79,7 +79,17 @@ fn check_name(rule: NameRule, name: &str) -> Vec<String> {
         NameRule::Label => names::dns1123_label(name),
         NameRule::Label1035 => names::dns1035_label(name),
         NameRule::PathSegment => names::path_segment(name),
+        NameRule::Address => address(name),
     }
+}
+
+fn address(name: &str) -> Vec<String> {
+    let why = match name.parse::<std::net::IpAddr>() {
+        Ok(address) if address.to_string() == name => return Vec::new(),
+        Ok(_) => "must be a valid address in canonical form",
+        Err(_) => "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+    };
+    vec![why.to_owned()]
 }
 
 /// A base for generated names may end with a dash: the suffix comes after it.

@@ -14,7 +14,77 @@ pub(super) fn validate(kind: &str, object: &At<'_>, errors: &mut Errors) {
         "NetworkPolicy" => network_policy(&object.get("spec"), errors),
         "IngressClass" => ingress_class(&object.get("spec"), errors),
         "EndpointSlice" => endpoint_slice(object, errors),
+        "IPAddress" => ip_address(&object.get("spec").get("parentRef"), errors),
+        "ServiceCIDR" => service_cidr(&object.get("spec").get("cidrs"), errors),
         _ => {}
+    }
+}
+
+fn ip_address(parent: &At<'_>, errors: &mut Errors) {
+    if errors.require(parent) {
+        for (field, check) in [
+            ("group", names::dns1123_subdomain as fn(&str) -> Vec<String>),
+            ("resource", names::path_segment),
+            ("namespace", names::path_segment),
+            ("name", names::path_segment),
+        ] {
+            let at = parent.get(field);
+            if !at.is_empty() {
+                errors.all_invalid(&at, check(at.text()));
+            } else if matches!(field, "resource" | "name") {
+                errors.required(&at, "");
+            }
+        }
+    }
+}
+
+/// One range, or one of each family.
+fn service_cidr(cidrs: &At<'_>, errors: &mut Errors) {
+    match cidrs.len() {
+        0 => return errors.required(cidrs, "at least one CIDR required"),
+        1 | 2 => {}
+        _ => return errors.invalid(cidrs, "may only hold up to 2 values"),
+    }
+    let mut families = Vec::new();
+    for cidr in cidrs.items() {
+        let parsed: Option<ipnetwork::IpNetwork> =
+            cidr.text().parse().ok().filter(|_| cidr.text().contains('/'));
+        match parsed {
+            None => {
+                errors.invalid(
+                    &cidr,
+                    "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+                );
+            }
+            Some(range) => {
+                if range.ip() != range.network() || range.to_string() != cidr.text() {
+                    let right = format!("{}/{}", range.network(), range.prefix());
+                    errors.invalid(&cidr, &format!("must be in canonical form (\"{right}\")"));
+                }
+                families.push(range.is_ipv4());
+            }
+        }
+    }
+    if let [one, other] = families[..]
+        && one == other
+    {
+        errors.invalid(
+            cidrs,
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and \
+             2001:db8::/64",
+        );
+    }
+}
+
+/// A range may get one of the other family beside it; nothing else changes.
+pub(super) fn service_cidr_update(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
+    let (new, old) = (new.down(&["spec", "cidrs"]), old.down(&["spec", "cidrs"]));
+    if new.len() != old.len() && (old.len(), new.len()) != (1, 2) {
+        errors.invalid(&new, "field is immutable");
+        return;
+    }
+    for (new, old) in new.items().zip(old.items()) {
+        errors.immutable(&new, &old);
     }
 }
 

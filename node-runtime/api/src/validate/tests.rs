@@ -434,3 +434,87 @@ fn a_fresh_object_of_every_kind_is_checked_without_panic() {
         let _ = strategy::validate_update(resource, &new, &new);
     }
 }
+
+#[test]
+fn addresses_and_ranges_of_services() {
+    let group = "networking.k8s.io";
+    let parent = json!({"resource": "services", "namespace": "a", "name": "b"});
+    let address = |name: &str| {
+        check(
+            group,
+            "IPAddress",
+            json!({"metadata": {"name": name}, "spec": {"parentRef": parent}}),
+            if ["10.0.0.1", "2001:db8::1"].contains(&name) {
+                expect!["ok"]
+            } else if name == "2001:db8:0::1" {
+                expect![[
+                    r#"IPAddress.networking.k8s.io "2001:db8:0::1" is invalid: metadata.name: Invalid value: "2001:db8:0::1": must be a valid address in canonical form"#
+                ]]
+            } else {
+                expect![[
+                    r#"IPAddress.networking.k8s.io "10.0.0" is invalid: metadata.name: Invalid value: "10.0.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#
+                ]]
+            },
+        );
+    };
+    for name in ["10.0.0.1", "2001:db8::1", "2001:db8:0::1", "10.0.0"] {
+        address(name);
+    }
+    check(
+        group,
+        "IPAddress",
+        json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": {"name": "b"}}}),
+        expect![[
+            r#"IPAddress.networking.k8s.io "10.0.0.1" is invalid: spec.parentRef.resource: Required value"#
+        ]],
+    );
+    let range = |cidrs: Value| json!({"spec": {"cidrs": cidrs}});
+    check(group, "ServiceCIDR", range(json!(["10.0.0.0/8", "2001:db8::/64"])), expect!["ok"]);
+    check(
+        group,
+        "ServiceCIDR",
+        range(json!([])),
+        expect![[
+            r#"ServiceCIDR.networking.k8s.io "x" is invalid: spec.cidrs: Required value: at least one CIDR required"#
+        ]],
+    );
+    check(
+        group,
+        "ServiceCIDR",
+        range(json!(["10.0.0.1/8", "10.0.0.1"])),
+        expect![[
+            r#"ServiceCIDR.networking.k8s.io "x" is invalid: [spec.cidrs[0]: Invalid value: "10.0.0.1/8": must be in canonical form ("10.0.0.0/8"), spec.cidrs[1]: Invalid value: "10.0.0.1": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)]"#
+        ]],
+    );
+    check(
+        group,
+        "ServiceCIDR",
+        range(json!(["10.0.0.0/8", "11.0.0.0/8"])),
+        expect![[
+            r#"ServiceCIDR.networking.k8s.io "x" is invalid: spec.cidrs: Invalid value: ["10.0.0.0/8","11.0.0.0/8"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"#
+        ]],
+    );
+    let old = range(json!(["10.0.0.0/8"]));
+    let change = |cidrs: Value, expected: Expect| {
+        check_update(
+            group,
+            "ServiceCIDR",
+            old.clone(),
+            |new| new["spec"]["cidrs"] = cidrs.clone(),
+            expected,
+        );
+    };
+    change(json!(["10.0.0.0/8", "2001:db8::/64"]), expect!["ok"]);
+    change(
+        json!(["11.0.0.0/8"]),
+        expect![[
+            r#"ServiceCIDR.networking.k8s.io "x" is invalid: spec.cidrs[0]: Invalid value: "11.0.0.0/8": field is immutable"#
+        ]],
+    );
+    change(
+        json!([]),
+        expect![[
+            r#"ServiceCIDR.networking.k8s.io "x" is invalid: [spec.cidrs: Required value: at least one CIDR required, spec.cidrs: Invalid value: null: field is immutable]"#
+        ]],
+    );
+}
