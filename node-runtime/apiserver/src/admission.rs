@@ -10,6 +10,7 @@ mod limits;
 mod mutate;
 mod namespace;
 mod node;
+mod node_tokens;
 mod pod_security;
 pub(crate) mod policies;
 mod priority;
@@ -254,6 +255,11 @@ pub(crate) async fn ask_delete(
 pub(crate) async fn ask_virtual(call: &Call, name: &str, body: &mut Value) -> Result<(), Status> {
     namespace::must_be_open(call, body)?;
     ask_whole(call, Operation::Create, name, body).await
+}
+
+/// Refuses a request for a token, as it was sent, that a kubelet may not make.
+pub(crate) fn check_token(call: &Call, review: &Value) -> Result<(), Status> {
+    node_tokens::check(call, review)
 }
 
 /// Asks whether somebody may connect to a pod, a service or a node, with these options.

@@ -113,8 +113,19 @@ impl Core {
         namespace: &str,
         name: &str,
     ) -> Option<Value> {
+        self.read_object("core", plural, namespace, name)
+    }
+
+    /// The same for another group.
+    pub(crate) fn read_object(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Value> {
         let slash = if namespace.is_empty() { "" } else { "/" };
-        let key = format!("{}core/{plural}/{namespace}{slash}{name}", objects::ROOT);
+        let key = format!("{}{group}/{plural}/{namespace}{slash}{name}", objects::ROOT);
         serde_json::from_slice(&self.store.get(&key)?.value).ok()
     }
 }

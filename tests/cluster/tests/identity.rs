@@ -119,7 +119,9 @@ async fn a_kubelet_renews_its_certificate_if_it_may() {
     assert_eq!((name.as_str(), groups[0].as_str()), ("system:node:n1", "system:nodes"));
 
     // A kubelet gets no certificate for somebody else, and what does not fit fails for good.
-    let (other, _) = ask("serve", "kubernetes.io/kubelet-serving", "dev", "ann");
+    let (other, _) = ask("other", signer, "system:nodes", "system:node:n2");
+    assert!(kubelet.create(&PostParams::default(), &other).await.is_err());
+    let (other, _) = ask("serve", "kubernetes.io/kubelet-serving", "dev", "system:node:n1");
     let mut made = kubelet.create(&PostParams::default(), &other).await.expect("made");
     made.status.get_or_insert_default().conditions =
         Some(vec![yaml_like(json!({"type": "Approved", "status": "True", "reason": "x"}))]);

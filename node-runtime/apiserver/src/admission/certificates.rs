@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 
 use crate::authz::rbac::Wish;
 use crate::call::Call;
-use crate::user::MASTERS;
+use crate::user::{MASTERS, NODE_PREFIX};
 
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
+const KUBELET_SIGNERS: [&str; 2] =
+    ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
 
 /// Writes the requester into a new request.
 pub(super) fn of_new_request(call: &Call, request: &mut Value) {
@@ -34,13 +36,24 @@ pub(super) fn of_old_request(old: &Value, new: &mut Value) {
     object::set(new, &["spec"], old["spec"].clone());
 }
 
-/// Nobody gets a certificate that makes its holder all-powerful.
+/// Nobody gets a certificate that makes its holder all-powerful, and no kubelet one of another.
 pub(super) fn check_create(call: &Call, request: &Value) -> Result<(), Status> {
-    let ours = call.kind.is("certificates.k8s.io", "CertificateSigningRequest");
-    if !ours || object::text(request, &["spec", "signerName"]) != CLIENT_SIGNER {
+    if !call.kind.is("certificates.k8s.io", "CertificateSigningRequest") {
         return Ok(());
     }
     let refused = |why: String| super::forbidden(call, object::name(request), why);
+    let signer = object::text(request, &["spec", "signerName"]);
+    if let Some(node) = call.user.node_name().filter(|_| KUBELET_SIGNERS.contains(&signer)) {
+        let parsed =
+            parse(request).map_err(|why| refused(format!("unable to parse csr: {why}")))?;
+        let own = format!("{NODE_PREFIX}{node}");
+        if parsed.common_name != own {
+            return Err(refused(format!("can only create a node CSR with CN={own}")));
+        }
+    }
+    if signer != CLIENT_SIGNER {
+        return Ok(());
+    }
     let parsed =
         parse(request).map_err(|error| refused(format!("failed to parse CSR: {error}")))?;
     match parsed.organizations.iter().any(|group| group == MASTERS) {

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::Refused;
 use super::certificate::Presented;
 use crate::route::decode;
-use crate::user::{ANONYMOUS, User};
+use crate::user::{ANONYMOUS, UNAUTHENTICATED, User};
 
 const USER: &str = "x-remote-user";
 const UID: &str = "x-remote-uid";
@@ -55,7 +55,8 @@ fn named(headers: &mut HeaderMap) -> Option<User> {
         headers.remove(key);
     }
     // A proxy also passes on those who are nobody known.
-    let user = match name == ANONYMOUS {
+    let is_unknown = name == ANONYMOUS || groups.iter().any(|group| group == UNAUTHENTICATED);
+    let user = match is_unknown {
         true => User { name, groups, ..User::default() },
         false => User::new(name, groups),
     };

@@ -28,6 +28,7 @@ pub(super) async fn create(call: &Call, request: Request<Body>) -> Result<Respon
     let kind = kind.ok_or_else(Status::not_found_path)?;
     let mut review = input::object(call, &kind, request).await?;
     let (namespace, name) = (&call.target.namespace, call.target.name.as_str());
+    admission::check_token(call, &review)?;
     check_place(&review, namespace, name)?;
     let account = call
         .core

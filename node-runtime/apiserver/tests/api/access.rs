@@ -285,3 +285,42 @@ async fn certificate_requests_name_who_made_them() {
     expect![[r#"403 Forbidden: certificatesigningrequests.certificates.k8s.io "m" is forbidden: use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"#]]
         .assert_eq(&api.post(path, powerful).await.failure());
 }
+
+#[tokio::test]
+async fn a_kubelet_asks_for_its_own_pods_and_for_itself_only() {
+    let api = Api::new().await;
+    let mut one = pod("a");
+    one["spec"]["nodeName"] = "n1".into();
+    one["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token", "audience": "vault"}}]}}]);
+    let made = api.post(PODS, one).await.ok();
+    let bound = |changes: Value, audiences: Value| {
+        let mut reference = json!({"apiVersion": "v1", "kind": "Pod", "name": "a",
+            "uid": made["metadata"]["uid"]});
+        for (key, value) in changes.as_object().into_iter().flatten() {
+            reference[key] = value.clone();
+        }
+        json!({"spec": {"boundObjectRef": reference, "audiences": audiences}})
+    };
+    let ask = async |user: User, body: Value| {
+        let what = "POST /api/v1/namespaces/default/serviceaccounts/default/token";
+        api.ask_as(user, what, Some(body), &[]).await
+    };
+    ask(User::node("n1"), bound(json!({}), json!([]))).await.ok();
+    ask(User::node("n1"), bound(json!({}), json!(["vault"]))).await.ok();
+    let refused = async |body: Value| ask(User::node("n1"), body).await.failure();
+    expect![[r#"403 Forbidden: serviceaccounts "default" is forbidden: node requested token not bound to a pod"#]]
+        .assert_eq(&refused(json!({"spec": {}})).await);
+    expect![[r#"403 Forbidden: serviceaccounts "default" is forbidden: node requested token with a pod binding without a uid"#]]
+        .assert_eq(&refused(bound(json!({"uid": ""}), json!([]))).await);
+    expect![[r#"403 Forbidden: serviceaccounts "default" is forbidden: audience "bank" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience"#]]
+        .assert_eq(&refused(bound(json!({}), json!(["bank"]))).await);
+    assert_eq!(ask(User::node("n2"), bound(json!({}), json!([]))).await.code, 403);
+    // A request for the certificate of somebody else.
+    let request = json!({"metadata": {"name": "r"}, "spec": {"request": REQUEST,
+        "signerName": "kubernetes.io/kube-apiserver-client-kubelet", "usages": ["client auth"]}});
+    let what = "POST /apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let answer = api.ask_as(User::node("n1"), what, Some(request), &[]).await;
+    expect![[r#"403 Forbidden: certificatesigningrequests.certificates.k8s.io "r" is forbidden: can only create a node CSR with CN=system:node:n1"#]]
+        .assert_eq(&answer.failure());
+}
