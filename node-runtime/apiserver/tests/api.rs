@@ -8,6 +8,8 @@ mod aggregation;
 mod apply;
 #[path = "api/audit.rs"]
 mod audit;
+#[path = "api/certificates.rs"]
+mod certificates;
 #[path = "api/conversion.rs"]
 mod conversion;
 #[path = "api/custom.rs"]

@@ -225,67 +225,6 @@ async fn quotas_and_limits_hold_namespaces_in_bounds() {
     assert_eq!(made, 1, "one pod is left, however many ask at once");
 }
 
-/// A request of CN=ann, O=dev, O=ops.
-const REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIbU1JR01BZ0VBTUNveEREQUtCZ05WQkFvTUEyUmxkakVNTUFvR0ExVUVDZ3dEYjNCek1Rd3dDZ1lEVlFRRApEQU5oYm00d1dUQVRCZ2NxaGtqT1BRSUJCZ2dxaGtqT1BRTUJCd05DQUFTZHJ5VGRvc09rdEFVVFNkTGhKTDdwCmFCV1pPQmpoZFFtMzZLRnFycHhiWnQ4bUV1cEYzM042YlNNNWRFWFQ1SjZkUWRRc2FxY0NwWk1ySTRRZmhJNncKb0FBd0NnWUlLb1pJemowRUF3SURTUUF3UmdJaEFLMU1xbDVuVk9RSEZtUFVoeVJoNVNBbHRGVE5ZQ2hNQjQzQwp5S1oyRlB0SUFpRUFwamNGaXBTYUVvTlEyc2NqaWM2eFM5a2N5alNsRHlwbEdiNzgwb1RTV2ljPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
-/// A request of O=system:masters.
-const MASTERS_REQUEST: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIak1JR0pBZ0VBTUNjeEZ6QVZCZ05WQkFvTURuTjVjM1JsYlRwdFlYTjBaWEp6TVF3d0NnWURWUVFEREFOaApibTR3V1RBVEJnY3Foa2pPUFFJQkJnZ3Foa2pPUFFNQkJ3TkNBQVNkcnlUZG9zT2t0QVVUU2RMaEpMN3BhQldaCk9CamhkUW0zNktGcXJweGJadDhtRXVwRjMzTjZiU001ZEVYVDVKNmRRZFFzYXFjQ3BaTXJJNFFmaEk2d29BQXcKQ2dZSUtvWkl6ajBFQXdJRFNRQXdSZ0loQVBiNERYaTVHcWZQclRTdmdnZ1JOSVJXdVNVb0hjSldKZk0zQmRpcQpXY1RaQWlFQTRlMVU5a1VRaGttSDE3M0tSVEVwR1BnRmdNYWVMODJMS3dMeTRmNklWeVU9Ci0tLS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo=";
-
-#[tokio::test]
-async fn certificate_requests_name_who_made_them() {
-    let api = Api::new().await;
-    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let role = json!({"metadata": {"name": "csr"}, "rules": [
-        {"verbs": ["create"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"]},
-        {"verbs": ["update", "get"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"]},
-    ]});
-    api.post(&format!("{RBAC}/clusterroles"), role).await.ok();
-    let binding = json!({
-        "metadata": {"name": "csr"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "csr"},
-        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"}],
-    });
-    api.post(&format!("{RBAC}/clusterrolebindings"), binding).await.ok();
-    let request = json!({"metadata": {"name": "r"}, "spec": {
-        "request": REQUEST, "username": "root",
-        "signerName": "example.com/s", "usages": ["client auth"],
-    }});
-    let made = api.ask_as(ann(), &format!("POST {path}"), Some(request), &[]).await.ok();
-    assert_eq!(made["spec"]["username"], "ann");
-    let mut approved = made.clone();
-    approved["status"] =
-        json!({"conditions": [{"type": "Approved", "status": "True", "reason": "x"}]});
-    approved["metadata"]["annotations"] = json!({"by": "hand"});
-    let put = format!("PUT {path}/r/approval");
-    let refused = api.ask_as(ann(), &put, Some(approved.clone()), &[]).await;
-    assert_eq!(refused.code, 403, "ann may not approve for this signer");
-    let done = api.ask_as(User::admin(), &put, Some(approved), &[]).await.ok();
-    assert_eq!(done["status"]["conditions"][0]["type"], "Approved");
-    assert_eq!(done["metadata"]["annotations"]["by"], "hand");
-    // Its certificate is set by those who may sign.
-    let mut signed = done.clone();
-    signed["status"]["conditions"] =
-        json!([done["status"]["conditions"][0], {"type": "Failed", "status": "True"}]);
-    let status = format!("PUT {path}/r/status");
-    let role = json!({"metadata": {"name": "signer"}, "rules": [
-        {"verbs": ["update"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/status"]},
-    ]});
-    api.post(&format!("{RBAC}/clusterroles"), role).await.ok();
-    let mut binding = json!({
-        "metadata": {"name": "signer"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "signer"},
-        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "ann"}],
-    });
-    api.post(&format!("{RBAC}/clusterrolebindings"), binding.take()).await.ok();
-    expect![[r#"403 Forbidden: certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to sign requests with signerName "example.com/s""#]]
-        .assert_eq(&api.ask_as(ann(), &status, Some(signed.clone()), &[]).await.failure());
-    let failed = api.ask_as(User::admin(), &status, Some(signed), &[]).await.ok();
-    assert_eq!(failed["status"]["conditions"][1]["type"], "Failed");
-    let powerful = json!({"metadata": {"name": "m"}, "spec": {
-        "request": MASTERS_REQUEST, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"],
-    }});
-    expect![[r#"403 Forbidden: certificatesigningrequests.certificates.k8s.io "m" is forbidden: use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"#]]
-        .assert_eq(&api.post(path, powerful).await.failure());
-}
-
 #[tokio::test]
 async fn a_kubelet_asks_for_its_own_pods_and_for_itself_only() {
     let api = Api::new().await;
@@ -317,7 +256,7 @@ async fn a_kubelet_asks_for_its_own_pods_and_for_itself_only() {
         .assert_eq(&refused(bound(json!({}), json!(["bank"]))).await);
     assert_eq!(ask(User::node("n2"), bound(json!({}), json!([]))).await.code, 403);
     // A request for the certificate of somebody else.
-    let request = json!({"metadata": {"name": "r"}, "spec": {"request": REQUEST,
+    let request = json!({"metadata": {"name": "r"}, "spec": {"request": crate::certificates::REQUEST,
         "signerName": "kubernetes.io/kube-apiserver-client-kubelet", "usages": ["client auth"]}});
     let what = "POST /apis/certificates.k8s.io/v1/certificatesigningrequests";
     let answer = api.ask_as(User::node("n1"), what, Some(request), &[]).await;
