@@ -53,7 +53,7 @@ pub fn compile(text: &str) -> Result<Regex, String> {
     regex_automata::meta::Builder::new()
         .configure(config)
         .syntax(syntax::Config::new().nest_limit(200))
-        .build(&ascii_classes(text))
+        .build(&ascii_classes(text)?)
         .map_err(|error| match error.syntax_error() {
             Some(error) => error.to_string(),
             None => error.to_string(),
@@ -61,7 +61,7 @@ pub fn compile(text: &str) -> Result<Regex, String> {
 }
 
 /// Go's `\d`, `\s`, `\w` and `\b` know ASCII only; says so to a library that knows more.
-fn ascii_classes(text: &str) -> String {
+fn ascii_classes(text: &str) -> Result<String, String> {
     let mut out = String::with_capacity(text.len() + 16);
     let mut chars = text.chars();
     let mut in_class = false;
@@ -90,10 +90,15 @@ fn ascii_classes(text: &str) -> String {
                 }
                 (None, _) => out.push('\\'),
             },
-            '[' if in_class => {
-                // `[:alpha:]` stays; any other bracket inside a class is itself in Go.
-                if chars.as_str().starts_with(':') { out.push('[') } else { out.push_str("\\[") }
-            }
+            '[' if in_class => match named_class(chars.as_str())? {
+                Some(name) => {
+                    out.push('[');
+                    out.push_str(name);
+                    chars = chars.as_str()[name.len()..].chars();
+                }
+                // Any other bracket inside a class is itself in Go.
+                None => out.push_str("\\["),
+            },
             '[' => {
                 in_class = true;
                 out.push('[');
@@ -109,13 +114,6 @@ fn ascii_classes(text: &str) -> String {
                     chars = rest;
                 }
             }
-            ']' if in_class && out.ends_with(':') && out.contains("[:") => {
-                // The end of `[:alpha:]` ends that only.
-                let opened = out.rfind("[:").unwrap_or_default();
-                let named = out[opened + 2..out.len() - 1].chars().all(|c| c.is_ascii_lowercase());
-                out.push(']');
-                in_class = named && !out[opened + 2..].starts_with(':');
-            }
             ']' => {
                 in_class = false;
                 out.push(']');
@@ -128,7 +126,25 @@ fn ascii_classes(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    Ok(out)
+}
+
+/// Classes that have a name, as in `[[:alpha:]]`.
+const NAMED: &[&str] = &[
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
+    "space", "upper", "word", "xdigit",
+];
+
+/// The rest of `[:alpha:]` behind its first bracket, if that is what stands there.
+fn named_class(rest: &str) -> Result<Option<&str>, String> {
+    let Some(end) = rest.strip_prefix(':').and_then(|rest| rest.find(":]")) else {
+        return Ok(None);
+    };
+    let name = &rest[1..=end];
+    match NAMED.contains(&name.strip_prefix('^').unwrap_or(name)) {
+        true => Ok(Some(&rest[..end + 3])),
+        false => Err(format!("invalid character class range: `[:{name}:]`")),
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +161,9 @@ mod tests {
     #[test_case(r"^[[:alpha:]_]+$", "a_b", true)]
     #[test_case(r"^[a[]+$", "a[", true; "a bracket in a class")]
     #[test_case(r"^[]a]+$", "]a", true; "a bracket first in a class")]
+    #[test_case(r"^[[:^alpha:]x[:digit:]]+$", "x1-", true; "named classes beside others")]
+    #[test_case(r"^[@[:]+$", "[:@", true; "a name that never begins")]
+    #[test_case(r"^[:a:]+$", "a:", true; "colons in a class")]
     #[test_case(r"^[a&&b]+$", "a&b", true; "ampersands are themselves")]
     #[test_case(r"b", "abc", true; "patterns are not anchored")]
     #[test_case(r"^\p{Greek}+$", "αβγ", true; "unicode classes")]
@@ -156,6 +175,12 @@ mod tests {
     fn what_is_no_pattern() {
         assert!(compile("(").is_err());
         assert!(compile("(?=a)").is_err());
+        let unnamed = compile("[[:letter:]]").expect_err("no class has that name");
+        assert_eq!(unnamed, "invalid character class range: `[:letter:]`");
+        // Nothing that is no pattern does worse than that.
+        for text in ["[@[:]", "[[:", "[[::]]", "[[:]", "[[:é:]]", "[a[:alpha:", "\\", "[\\"] {
+            let _ = compile(text);
+        }
         assert!(compile("(a{1000}){1000}").is_err());
     }
 }
