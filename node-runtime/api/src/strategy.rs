@@ -7,9 +7,10 @@
 mod certificates;
 mod jobs;
 mod services;
+mod status;
 
 use minik_meta::{FieldError, Status, object};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::aggregation;
 use crate::custom::definition;
@@ -18,6 +19,7 @@ use crate::resource::Resource;
 use crate::validate;
 
 pub use certificates::stamp_conditions;
+pub use status::prepare_status_update;
 
 /// Metadata that only the server writes: an update keeps what is stored.
 const SERVER_METADATA: &[&str] =
@@ -73,48 +75,6 @@ pub fn prepare_update(resource: &Resource, new: &mut Value, old: &Value) {
     if resource.has_generation && spec_changed(resource, new, old) {
         let next = object::generation(old) + 1;
         object::metadata_mut(new).insert("generation".into(), next.into());
-    }
-}
-
-/// Makes a new version ready to replace `old` through the `status` subresource: only the status,
-/// and metadata that users own, is taken from `new`; of custom resources the status alone.
-pub fn prepare_status_update(resource: &Resource, new: &mut Value, old: &Value) {
-    keep_metadata(new, old, SERVER_METADATA);
-    if resource.is("apps", "Deployment") {
-        keep_metadata(new, old, &["labels"]);
-    }
-    if resource.is("", "Pod") {
-        keep_metadata(new, old, &["ownerReferences"]);
-    }
-    let status = object::remove(new, &["status"]);
-    let mut metadata = object::remove(new, &["metadata"]);
-    let Some(old) = old.as_object() else { return };
-    if resource.custom.is_some() {
-        // Of custom resources nothing but the status, and who wrote it.
-        let owners = metadata.as_mut().and_then(|one| object::remove(one, &["managedFields"]));
-        metadata = old.get("metadata").cloned();
-        if let Some(metadata) = &mut metadata {
-            match owners {
-                Some(owners) => object::set(metadata, &["managedFields"], owners),
-                None => {
-                    object::remove(metadata, &["managedFields"]);
-                }
-            }
-        }
-    }
-    let mut result: Map<String, Value> = old.clone();
-    result.insert("metadata".into(), metadata.unwrap_or_else(|| json!({})));
-    match status {
-        Some(status) => {
-            result.insert("status".into(), status);
-        }
-        None => {
-            result.shift_remove("status");
-        }
-    }
-    *new = Value::Object(result);
-    if resource.is("certificates.k8s.io", "CertificateSigningRequest") {
-        certificates::prepare_status(new, &Value::Object(old.clone()));
     }
 }
 

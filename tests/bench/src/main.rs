@@ -82,6 +82,7 @@ async fn measure(args: &Args, server: &Server, client: Client) -> Result<(), Fai
 
     let measured = async {
         if let Some(pid) = args.pid {
+            memory::fill_history(&client).await?;
             memory::definitions(&client, pid, args.definitions).await?;
             memory::watches(server, pid, args.watches).await?;
         }

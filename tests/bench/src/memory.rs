@@ -1,6 +1,9 @@
 //! What things cost in a server's memory: its resident set before and after.
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
@@ -11,12 +14,32 @@ use serde_json::{Map, Value, json};
 use crate::server::Server;
 use crate::{Failure, NAMESPACE, PATIENCE, print};
 
+/// Watches on one connection with HTTP/2, less than servers allow.
+const STREAMS: usize = 90;
+
 /// KiB that a process has in memory.
 pub(crate) fn resident(pid: u32) -> Result<f64, Failure> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let text = line.and_then(|line| line.split_whitespace().next());
     Ok(text.ok_or("the process says nothing of its memory")?.parse()?)
+}
+
+/// Has the server's history of changes, which is bounded, full: what is measured later is not that.
+pub(crate) async fn fill_history(client: &Client) -> Result<(), Failure> {
+    const CHANGES: usize = 120;
+    const BYTES: usize = 200 << 10;
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let mut object = ConfigMap::default();
+    object.metadata.name = Some("history".to_owned());
+    api.create(&PostParams::default(), &object).await?;
+    for number in 0..CHANGES {
+        let text = format!("{number:0BYTES$}");
+        object.data = Some(BTreeMap::from([("text".to_owned(), text)]));
+        api.replace("history", &PostParams::default(), &object).await?;
+    }
+    api.delete("history", &DeleteParams::default()).await?;
+    Ok(())
 }
 
 /// Definitions of two sizes: made, then each used once.
@@ -119,11 +142,10 @@ pub(crate) async fn watches(server: &Server, pid: u32, count: usize) -> Result<(
         "/api/v1/namespaces/{NAMESPACE}/configmaps?watch=true&fieldSelector=metadata.name%3Dnone&resourceVersion=0"
     );
     for (protocol, http2) in [("HTTP/2", true), ("HTTP/1.1", false)] {
-        let client = server.client(http2)?;
         // What the first ones make grow belongs to none of them.
-        let warm = open(server, &client, &path, count.min(50)).await?;
+        let warm = open(server, http2, &path, count.min(2 * STREAMS)).await?;
         let before = resident(pid)?;
-        let open = open(server, &client, &path, count).await?;
+        let open = open(server, http2, &path, count).await?;
         let per = (resident(pid)? - before) / f64::from(u32::try_from(count).unwrap_or(1));
         print(&format!("memory   {per:>9.1} KiB per idle watch over {protocol}"));
         drop((warm, open));
@@ -131,15 +153,22 @@ pub(crate) async fn watches(server: &Server, pid: u32, count: usize) -> Result<(
     Ok(())
 }
 
+/// A connection that is full takes no further watch, and none of them ends.
 async fn open(
     server: &Server,
-    client: &reqwest::Client,
+    http2: bool,
     path: &str,
     count: usize,
 ) -> Result<Vec<reqwest::Response>, Failure> {
-    stream::iter(0..count)
-        .map(|_| server.get(client, path).open())
-        .buffer_unordered(16)
-        .try_collect()
-        .await
+    let mut all = Vec::new();
+    for first in (0..count).step_by(STREAMS) {
+        let client = server.client(http2)?;
+        let opened: Vec<_> = stream::iter(first..count.min(first + STREAMS))
+            .map(|_| server.get(&client, path).open())
+            .buffer_unordered(16)
+            .try_collect()
+            .await?;
+        all.extend(opened);
+    }
+    Ok(all)
 }

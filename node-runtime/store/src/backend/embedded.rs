@@ -51,12 +51,7 @@ pub fn embedded_on<M: StorageBackend>(
         opened(path, Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(medium()))
     });
     let path = PathBuf::from("medium");
-    let database = guarded(&path, || {
-        let database = opener(&path)?;
-        check_format(&database, &path)?;
-        Ok(database)
-    })?;
-    Ok(Box::new(Embedded { path, opener, database: Some(database) }))
+    Ok(Box::new(Embedded::opened(path, opener)?))
 }
 
 impl Embedded {
@@ -72,15 +67,32 @@ impl Embedded {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         options.open(&path).map_err(io("create", &path))?;
-        let database = guarded(&path, || {
-            let mut database = open_database(&path)?;
-            check_format(&database, &path)?;
-            compact(&mut database, &path)?;
-            Ok(database)
-        })?;
+        let mut engine = Self::opened(path, Box::new(open_database))?;
+        if let Some(database) = &mut engine.database {
+            guarded(&engine.path, || compact(database, &engine.path))?;
+        }
         // The new file's name must be as durable as what will be in it.
         File::open(folder).and_then(|dir| dir.sync_all()).map_err(io("sync", folder))?;
-        Ok(Self { path, opener: Box::new(open_database), database: Some(database) })
+        Ok(engine)
+    }
+
+    fn opened(path: PathBuf, opener: Opener) -> Result<Self, BackendError> {
+        let database = guarded(&path, || opener(&path))?;
+        let engine = Self { path, opener, database: Some(database) };
+        guarded(&engine.path, || check_format(engine.database()?, &engine.path))?;
+        Ok(engine)
+    }
+
+    /// Closing writes, and on a damaged file it can fail as badly as opening.
+    fn close(&mut self) {
+        let database = self.database.take();
+        let closed = guarded(&self.path, || {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "the store was not closed");
+        }
     }
 
     fn database(&self) -> Result<&Database, BackendError> {
@@ -137,6 +149,12 @@ impl Embedded {
     }
 }
 
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Backend for Embedded {
     fn load(&mut self, each: &mut dyn FnMut(Loaded<'_>)) -> Result<Marks, BackendError> {
         let database = self.database()?;
@@ -152,7 +170,7 @@ impl Backend for Embedded {
 
     fn reopen(&mut self) -> Result<Marks, BackendError> {
         // Closed first: the engine holds a lock on the file, and refuses work after an I/O error.
-        self.database = None;
+        self.close();
         let database = self.database.insert((self.opener)(&self.path)?);
         Self::marks(database).map_err(engine("read", &self.path))
     }
