@@ -34,7 +34,7 @@ pub(crate) async fn fill_history(client: &Client) -> Result<(), Failure> {
     object.metadata.name = Some("history".to_owned());
     api.create(&PostParams::default(), &object).await?;
     for number in 0..CHANGES {
-        let text = format!("{number:0BYTES$}");
+        let text = format!("{number:08}").repeat(BYTES / 8);
         object.data = Some(BTreeMap::from([("text".to_owned(), text)]));
         api.replace("history", &PostParams::default(), &object).await?;
     }
