@@ -19,8 +19,9 @@ mod registry;
 
 use std::sync::{Arc, Mutex};
 
+use crate::vault::Store;
 use http::HeaderValue;
-use minik_store::{Store, StoreError};
+use minik_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;

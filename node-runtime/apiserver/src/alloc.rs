@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use minik_store::{Store, StoreError};
+use crate::vault::Store;
+use minik_store::StoreError;
 use serde_json::Value;
 
 use crate::config::{Cidr, Config};

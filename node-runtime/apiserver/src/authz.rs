@@ -5,8 +5,9 @@ pub(crate) mod escalation;
 pub(crate) mod node;
 pub(crate) mod rbac;
 
+use crate::vault::Store;
 use minik_meta::{GroupResource, Reason, Status};
-use minik_store::{Store, StoreError};
+use minik_store::StoreError;
 use serde_json::Value;
 
 use crate::live::{Fold, Live};

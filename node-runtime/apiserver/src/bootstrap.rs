@@ -5,9 +5,10 @@ mod policy;
 
 use std::sync::Arc;
 
+use crate::vault::Store;
 use minik_api::{Resource, aggregation};
 use minik_meta::{names, object, time};
-use minik_store::{Store, StoreError, Write};
+use minik_store::{StoreError, Write};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;

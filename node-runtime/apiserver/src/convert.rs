@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::negotiate::Shape;
 use crate::objects;
-use crate::webhook;
+use crate::{vault, webhook};
 
 /// How long a conversion may take.
 const CONVERSION_MAX: Duration = Duration::from_secs(30);
@@ -25,6 +25,9 @@ const CONVERSION_MAX: Duration = Duration::from_secs(30);
 /// Who asks for metadata only gets it without conversion: identity, owners and finalizers are the
 /// same in all versions, and the controllers that follow all kinds must not depend on a webhook.
 pub(crate) async fn served(call: &Call, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Status> {
+    for entry in &entries {
+        vault::readable_in_list(&entry.key, &entry.value)?;
+    }
     if call.output.shape != Shape::Metadata {
         let mut values: Vec<&mut Bytes> =
             entries.iter_mut().map(|entry| &mut entry.value).collect();
@@ -35,6 +38,7 @@ pub(crate) async fn served(call: &Call, mut entries: Vec<Entry>) -> Result<Vec<E
 
 /// One entry with its value in the version of the call.
 pub(crate) async fn served_one(call: &Call, entry: Entry) -> Result<Entry, Status> {
+    vault::readable(&entry.value)?;
     let mut entry = entry;
     convert_bytes(&call.core, &call.kind, &mut [&mut entry.value]).await?;
     Ok(entry)

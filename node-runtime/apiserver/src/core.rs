@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::vault::Store;
 use bytes::Bytes;
 use http_body_util::Full;
-use minik_store::Store;
 use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -66,9 +66,10 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(
         config: Config,
-        store: Store,
+        store: minik_store::Store,
         secrets: &Secrets,
     ) -> Result<Arc<Core>, BuildError> {
+        let store = Store::new(store, config.encryption.as_ref())?;
         let authorities = Authorities::of(secrets, &config);
         let authority = Trust::Bundle(secrets.client_ca_pem.clone());
         let kubelet_tls = tls::outgoing_config(&authority, Some(&secrets.kubelet_client))?;

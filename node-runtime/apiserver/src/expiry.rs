@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use minik_store::{EventKind, Expect, ListOptions, Revision, Store, StoreError, Write};
+use crate::vault::Store;
+use minik_store::{EventKind, Expect, ListOptions, Revision, StoreError, Write};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -82,11 +83,10 @@ async fn remove_due(store: &Store, queue: &mut VecDeque<Due>) -> Result<(), Stor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use minik_store::Storage;
 
     #[tokio::test]
     async fn old_events_go_and_everything_else_stays() {
-        let store = Store::open(&minik_store::Config::new(Storage::Memory)).expect("store");
+        let store = Store::in_memory();
         let put = async |key: &str| {
             let write = Write::create(key, "{}".into()).volatile();
             store.commit(write).await.expect("write")

@@ -25,9 +25,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::vault::Store;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
-use minik_store::{Store, StoreError};
+use minik_store::StoreError;
 use tokio::sync::oneshot;
 
 use crate::body::Body;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::vault::Store;
 use minik_api::kinds::Group;
 use minik_api::{KindTable, Resource};
 use minik_meta::{GroupVersionKind, Status};
-use minik_store::{Store, StoreError};
+use minik_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use crate::definitions::Definitions;

@@ -47,6 +47,7 @@ mod service;
 mod subresource;
 mod tls;
 mod user;
+mod vault;
 mod verbs;
 mod webhook;
 

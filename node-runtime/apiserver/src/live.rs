@@ -7,8 +7,9 @@
 use std::ops::Deref;
 use std::sync::{RwLock, RwLockReadGuard};
 
+use crate::vault::{Store, Watch};
 use bytes::Bytes;
-use minik_store::{EventKind, ListOptions, Revision, Store, StoreError, Watch};
+use minik_store::{EventKind, ListOptions, Revision, StoreError};
 use serde_json::Value;
 
 /// State that is folded from the objects below some prefixes.

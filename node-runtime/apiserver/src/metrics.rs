@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::vault::Store;
 use http::StatusCode;
-use minik_store::Store;
 
 use crate::route::{Action, Verb};
 

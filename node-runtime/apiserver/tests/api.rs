@@ -14,6 +14,8 @@ mod certificates;
 mod conversion;
 #[path = "api/custom.rs"]
 mod custom;
+#[path = "api/encryption.rs"]
+mod encryption;
 #[path = "api/fairness.rs"]
 mod fairness;
 #[path = "api/harness.rs"]

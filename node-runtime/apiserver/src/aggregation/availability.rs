@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::vault::Watch;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use minik_api::aggregation::{Available, obstacle, resources_of_aggregated, resources_of_list};
 use minik_meta::{object, time};
-use minik_store::{Event, Expect, ListOptions, StoreError, Watch, WatchError, Write};
+use minik_store::{Event, Expect, ListOptions, StoreError, WatchError, Write};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

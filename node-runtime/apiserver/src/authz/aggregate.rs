@@ -1,8 +1,9 @@
 //! Cluster roles that are the union of others: kept up to date as those others change.
 
+use crate::vault::Store;
 use minik_api::Resource;
 use minik_meta::{LabelSelector, object};
-use minik_store::{Expect, ListOptions, Store, StoreError, Write};
+use minik_store::{Expect, ListOptions, StoreError, Write};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;

@@ -12,11 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::vault::Store;
 use bytes::Bytes;
 use minik_api::custom::definition::{self, DeletionStage};
 use minik_meta::{object, time};
 use minik_store::{
-    Entry, Event, EventKind, Expect, ListOptions, Revision, Store, StoreError, WatchError, Write,
+    Entry, Event, EventKind, Expect, ListOptions, Revision, StoreError, WatchError, Write,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

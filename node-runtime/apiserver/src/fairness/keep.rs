@@ -17,12 +17,13 @@ use super::settings::{EXEMPT, GROUP, LEVELS, LevelSpec, SCHEMAS};
 use crate::core::Core;
 use crate::kinds::{Kind, Kinds};
 use crate::objects;
+use crate::vault::Store;
 
 /// Changes that are looked at together.
 const BATCH_MAX: usize = 64;
 
 /// Writes what is missing or changed, before the first request.
-pub(crate) async fn bootstrap(store: &minik_store::Store, kinds: &Kinds) -> Result<(), StoreError> {
+pub(crate) async fn bootstrap(store: &Store, kinds: &Kinds) -> Result<(), StoreError> {
     let keeper = Keeper::new(store, kinds);
     match keeper {
         Some(keeper) => keeper.settle().await,
@@ -55,13 +56,13 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
 }
 
 struct Keeper<'a> {
-    store: &'a minik_store::Store,
+    store: &'a Store,
     schemas: Kind,
     levels: Kind,
 }
 
 impl Keeper<'_> {
-    fn new<'a>(store: &'a minik_store::Store, kinds: &Kinds) -> Option<Keeper<'a>> {
+    fn new<'a>(store: &'a Store, kinds: &Kinds) -> Option<Keeper<'a>> {
         let schemas = kinds.find(GROUP, "v1", "flowschemas")?;
         let levels = kinds.find(GROUP, "v1", "prioritylevelconfigurations")?;
         Some(Keeper { store, schemas, levels })

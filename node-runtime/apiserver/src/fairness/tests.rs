@@ -5,10 +5,9 @@ use crate::route::{Page, Query, route};
 use crate::user::User;
 use futures::FutureExt;
 use http::Method;
-use minik_store::Storage;
 
 fn fairness(total: u32) -> Arc<Fairness> {
-    let store = Store::open(&minik_store::Config::new(Storage::Memory)).expect("store");
+    let store = Store::in_memory();
     Fairness::new(&store, total).expect("fairness")
 }
 
@@ -45,7 +44,7 @@ async fn without_objects_what_is_too_much_is_refused_at_once() {
 
 /// With the built-in objects, and few seats.
 async fn with_objects(total: u32) -> Arc<Fairness> {
-    let store = Store::open(&minik_store::Config::new(Storage::Memory)).expect("store");
+    let store = Store::in_memory();
     let kinds = crate::kinds::Kinds::new(&store).expect("kinds");
     bootstrap(&store, &kinds).await.expect("objects");
     Fairness::new(&store, total).expect("fairness")

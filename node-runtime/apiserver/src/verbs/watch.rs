@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::vault::Watch;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream;
 use http::{HeaderValue, Response, StatusCode};
 use minik_api::protobuf;
 use minik_meta::Status;
-use minik_store::{Entry, Event, EventKind, ListOptions, Revision, StoreError, Watch, WatchError};
+use minik_store::{Entry, Event, EventKind, ListOptions, Revision, StoreError, WatchError};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::kinds::Kind;
 use crate::negotiate::{Format, Output, Shape};
 use crate::objects::{self, Head};
 use crate::verbs::select::{self, Filter, revision};
-use crate::{convert, output, respond};
+use crate::{convert, output, respond, vault};
 
 /// How often an idle watch says how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -256,12 +257,13 @@ impl Watching {
 
     /// The events with their objects in the version that is watched; see [`convert::served`].
     async fn converted(&self, events: Vec<Arc<Event>>) -> Result<Vec<Arc<Event>>, Status> {
+        events.iter().try_for_each(|event| vault::readable_event(event))?;
         let kind = &self.encoder.kind;
         let whole = self.encoder.output.shape != Shape::Metadata;
         if !whole || kind.custom.as_ref().is_none_or(|custom| !custom.webhook) {
             return Ok(events);
         }
-        let mut own: Vec<Event> = events.iter().map(|event| copy(event)).collect();
+        let mut own: Vec<Event> = events.iter().map(|event| vault::copy(event)).collect();
         let mut values: Vec<&mut Bytes> = Vec::new();
         for event in &mut own {
             // What is deleted has no value.
@@ -288,18 +290,6 @@ impl Watching {
     fn bookmark(&mut self, at: Revision, initial_end: bool) -> Bytes {
         self.said = at;
         self.encoder.bookmark(at, initial_end)
-    }
-}
-
-/// The same event, for its objects to be converted.
-fn copy(event: &Event) -> Event {
-    Event {
-        revision: event.revision,
-        key: Arc::clone(&event.key),
-        kind: event.kind,
-        created: event.created,
-        value: event.value.clone(),
-        previous: event.previous.clone(),
     }
 }
 

@@ -233,7 +233,8 @@ pub(crate) async fn modify(
         if is_too_large {
             forget_owners(&mut new);
         }
-        if call.dry_run || new == old {
+        // What is kept under an old key is written anew, even if nothing else changes.
+        if call.dry_run || (new == old && !call.core.store.is_stale(&key)) {
             return Ok(new);
         }
         let finished = is_finished(kind, &new);
