@@ -56,6 +56,11 @@ impl Aggregation {
         self.registry.now().find(group, version)
     }
 
+    /// All other servers' versions by name, and whether each can be reached.
+    pub(crate) fn availability(&self) -> Vec<(String, bool)> {
+        self.remotes().iter().map(|one| (one.name.clone(), one.is_available)).collect()
+    }
+
     /// All other servers' versions.
     fn remotes(&self) -> Vec<Arc<Remote>> {
         self.registry.now().all()

@@ -13,13 +13,13 @@ mod log;
 mod policy;
 mod record;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use minik_config::{AuditFormat, AuditLevel, AuditPolicy, AuditSettings};
 
 use crate::config::BuildError;
+use crate::metrics::{MetricKind, Text};
 use log::Log;
 pub(crate) use record::{Head, Trail};
 
@@ -69,26 +69,27 @@ impl Audit {
     }
 
     /// The counters as text for Prometheus.
-    pub(crate) fn render(&self, out: &mut String) {
+    pub(crate) fn render(&self, text: &mut Text) {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counts = &self.counts;
-        let _ = writeln!(out, "# TYPE apiserver_audit_event_total counter");
-        let _ = writeln!(out, "apiserver_audit_event_total {}", get(&counts.events));
-        let _ = writeln!(out, "# TYPE apiserver_audit_error_total counter");
-        let _ =
-            writeln!(out, "apiserver_audit_error_total{{plugin=\"log\"}} {}", get(&counts.errors));
-        let _ = writeln!(out, "# TYPE apiserver_audit_level_total counter");
+        let (counts, kind) = (&self.counts, MetricKind::Counter);
+        let help = "[ALPHA] Events that were recorded.";
+        text.single("apiserver_audit_event_total", help, kind, get(&counts.events));
+        const ERRORS: &str = "apiserver_audit_error_total";
+        text.head(ERRORS, "[ALPHA] Events that could not be recorded.", kind);
+        text.sample(ERRORS, &[("plugin", "log")], get(&counts.errors));
+        const LEVELS: &str = "apiserver_audit_level_total";
+        text.head(LEVELS, "[ALPHA] Requests by how much of them is recorded.", kind);
         for level in [
             AuditLevel::None,
             AuditLevel::Metadata,
             AuditLevel::Request,
             AuditLevel::RequestResponse,
         ] {
-            let (name, count) = (level.as_str(), get(counts.of_level(level)));
-            let _ = writeln!(out, "apiserver_audit_level_total{{level=\"{name}\"}} {count}");
+            let count = get(counts.of_level(level));
+            text.sample(LEVELS, &[("level", level.as_str())], count);
         }
         // Requests are never turned away because of the log.
-        let _ = writeln!(out, "# TYPE apiserver_audit_requests_rejected_total counter");
-        let _ = writeln!(out, "apiserver_audit_requests_rejected_total 0");
+        let help = "[ALPHA] Requests that were turned away because they could not be recorded.";
+        text.single("apiserver_audit_requests_rejected_total", help, kind, 0);
     }
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use minik_config::{AuditSettings, Authentication, EncryptionConfiguration};
 use minik_pki::{CertKey, KeyPairPem};
@@ -47,6 +48,9 @@ pub struct Config {
     pub authentication: Authentication,
     /// Seats for requests that are served at the same time, divided among the priority levels.
     pub requests_max: u32,
+    /// How long the server goes on serving after it was told to stop and says that it is not ready,
+    /// so that others stop sending requests here.
+    pub shutdown_delay: Duration,
 }
 
 impl Config {
@@ -64,6 +68,7 @@ impl Config {
             front_proxy_names: Vec::new(),
             authentication: Authentication::default(),
             requests_max: 600,
+            shutdown_delay: Duration::ZERO,
         }
     }
 

@@ -60,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) fairness: Arc<Fairness>,
     /// Where requests are recorded; none where they are not.
     pub(crate) audit: Option<Arc<Audit>>,
+    ending: CancellationToken,
     draining: CancellationToken,
 }
 
@@ -91,10 +92,21 @@ impl Core {
             policies: Live::new(&store)?,
             fairness: Fairness::new(&store, config.requests_max)?,
             audit: Audit::open(config.audit.as_ref())?,
+            ending: CancellationToken::new(),
             draining: CancellationToken::new(),
             config,
             store,
         }))
+    }
+
+    /// Says that the server is not ready any more, while it still serves.
+    pub(crate) fn begin_shutdown(&self) {
+        self.ending.cancel();
+    }
+
+    /// Whether whoever asks should look for another server.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.ending.is_cancelled()
     }
 
     /// Ends open watches, so that their connections can end.

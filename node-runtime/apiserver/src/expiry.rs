@@ -104,6 +104,6 @@ mod tests {
         }
         stop.cancel();
         running.await.expect("ends");
-        assert_eq!(store.len(), 1);
+        assert_eq!(store.count("", 9), 1);
     }
 }

@@ -12,6 +12,7 @@
 mod builtin;
 mod demand;
 mod dump;
+mod figures;
 pub(crate) mod keep;
 mod levels;
 mod queues;
@@ -33,8 +34,9 @@ use tokio::sync::oneshot;
 
 use crate::body::Body;
 use crate::live::Live;
+use crate::metrics::{Family, MetricKind as Kind};
 use crate::respond;
-use crate::route::Action;
+use crate::route::{Action, Verb};
 use levels::Levels;
 use queues::{Arrival, Id, Refusal};
 use settings::{Plan, Schema, Settings};
@@ -56,6 +58,8 @@ pub(crate) struct Fairness {
     settings: Live<Settings>,
     began: Instant,
     state: Mutex<State>,
+    waits: Family,
+    executions: Family,
 }
 
 struct State {
@@ -83,6 +87,10 @@ struct Here {
 pub(crate) struct Class {
     schema: HeaderValue,
     level: HeaderValue,
+    /// How long it waited for its seat.
+    pub(crate) waited: Duration,
+    /// Whether it got none.
+    pub(crate) refused: bool,
 }
 
 impl Class {
@@ -116,7 +124,23 @@ impl Fairness {
     pub(crate) fn new(store: &Store, total: u32) -> Result<Arc<Fairness>, StoreError> {
         let state = State { levels: Levels::new(total), last_id: 0, here: HashMap::new() };
         let settings = Live::new(store)?;
-        Ok(Arc::new(Fairness { settings, began: Instant::now(), state: Mutex::new(state) }))
+        const TIMES_S: Kind = Kind::Histogram(&[
+            0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0,
+        ]);
+        let waits = Family::new(
+            "apiserver_flowcontrol_request_wait_duration_seconds",
+            "[BETA] Seconds a request waited for a seat.",
+            TIMES_S,
+            &["priority_level", "flow_schema", "execute"],
+        );
+        let executions = Family::new(
+            "apiserver_flowcontrol_request_execution_seconds",
+            "[ALPHA] Seconds a request had a seat.",
+            TIMES_S,
+            &["priority_level", "flow_schema", "type"],
+        );
+        let state = Mutex::new(state);
+        Ok(Arc::new(Fairness { settings, began: Instant::now(), state, waits, executions }))
     }
 
     /// Waits for a seat; without one the request must be answered by [`too_many`]. `seats` says
@@ -129,12 +153,24 @@ impl Fairness {
         let plan = self.settings.now().plan();
         let schema = plan.classify(&arriving.asked);
         let wait = arriving.time.map_or(WATCH_WAIT, |time| time / WAIT_PART);
-        let (class, arrived) = self.arrive(&plan, schema, arriving, seats);
-        match arrived {
-            Arrived::Refused => (class, None),
-            Arrived::Seated(seat) => (class, Some(seat)),
-            Arrived::Waiting(seat, turn) => (class, self.wait(seat, turn, wait).await),
+        let began = self.began.elapsed();
+        let (mut class, arrived) = self.arrive(&plan, schema, arriving, seats);
+        let seat = match arrived {
+            Arrived::Refused => None,
+            Arrived::Seated(seat) => Some(seat),
+            Arrived::Waiting(seat, turn) => {
+                let seat = self.wait(seat, turn, wait).await;
+                class.waited = self.began.elapsed() - began;
+                seat
+            }
+        };
+        class.refused = seat.is_none();
+        if *schema.level != *settings::EXEMPT {
+            let execute = if class.refused { "false" } else { "true" };
+            let labels = [&*schema.level, &*schema.name, execute];
+            self.waits.observe(&labels, class.waited.as_secs_f64());
         }
+        (class, seat)
     }
 
     fn arrive(
@@ -154,7 +190,9 @@ impl Fairness {
             schema = plan.schemas.last().expect("a plan has schemas");
         }
         let level = levels.get(&schema.level).expect("the level that catches all is always there");
-        let class = Class { schema: schema.uid.clone(), level: level.spec.uid.clone() };
+        let (uid, level_uid) = (schema.uid.clone(), level.spec.uid.clone());
+        let waited = Duration::ZERO;
+        let class = Class { schema: uid, level: level_uid, waited, refused: false };
         let flow = schema.flow(&arriving.asked);
         let hash = shuffle::flow_hash(&schema.name, flow);
         *last_id += 1;
@@ -274,13 +312,24 @@ impl State {
         }
     }
 
-    fn leave(&mut self, now: Duration, level: &str, id: Id, why: Refusal) {
+    /// Takes a request out. Returns when it began, if it ran.
+    fn leave(
+        &mut self,
+        now: Duration,
+        level: &str,
+        id: Id,
+        why: Refusal,
+    ) -> Option<(Here, Duration)> {
         let one = self.here.remove(&id);
+        let mut ran = None;
         if let (Some(level), Some(one)) = (self.levels.get(level), one) {
             let placed = level.queues.leave(now, id);
             let tally = level.tally(&one.schema);
             match placed.and_then(|placed| placed.started) {
-                Some(_) => tally.end(one.seats),
+                Some(started) => {
+                    tally.end(one.seats);
+                    ran = Some((one, started));
+                }
                 None => {
                     tally.wait_no_more(one.seats);
                     tally.refuse(why);
@@ -289,13 +338,20 @@ impl State {
         }
         self.run_next(now, level);
         self.levels.reap(level);
+        ran
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let now = self.fairness.began.elapsed();
-        self.fairness.lock().leave(now, &self.level, self.id, self.leaving);
+        let ran = self.fairness.lock().leave(now, &self.level, self.id, self.leaving);
+        if let Some((one, started)) = ran {
+            let watch = matches!(&*one.action, Action::Resource(Verb::Watch, _));
+            let kind = if watch { "watch" } else { "regular" };
+            let took = now.saturating_sub(started).as_secs_f64();
+            self.fairness.executions.observe(&[&self.level, &one.schema.name, kind], took);
+        }
     }
 }
 

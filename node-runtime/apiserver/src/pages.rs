@@ -1,5 +1,7 @@
 //! What is served besides resources: health, version, discovery, OpenAPI, keys.
 
+mod health;
+
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -13,8 +15,8 @@ use crate::body::{self, Body};
 use crate::core::Core;
 use crate::kinds::Kind;
 use crate::negotiate::{self, Format};
-use crate::respond;
 use crate::route::{Page, Query};
+use crate::{metrics, respond};
 
 pub(crate) fn serve(
     core: &Core,
@@ -24,9 +26,13 @@ pub(crate) fn serve(
 ) -> Result<Response<Body>, Status> {
     match page {
         Page::Index => Ok(json(&index(core))),
-        Page::Health { probe, check } => health(core, probe, check.as_deref(), query),
+        Page::Health { probe, check } => {
+            let answer = health::serve(core, probe, check.as_deref(), query);
+            Ok(answer.unwrap_or_else(respond::no_page))
+        }
         Page::Version => Ok(json(&version())),
-        Page::Metrics => Ok(metrics(core)),
+        Page::Metrics => Ok(figures(metrics::render(core))),
+        Page::HealthMetrics => Ok(figures(metrics::render_health(&core.metrics))),
         Page::OpenApiV2 => {
             let media_type = openapi_v2_type(headers)?;
             let customs = core.kinds.customs();
@@ -59,7 +65,7 @@ pub(crate) fn serve(
             let details = query.non_empty("includeRequestDetails").is_some();
             Ok(respond::text(StatusCode::OK, core.fairness.dump(*dump, details)))
         }
-        Page::Unknown => Err(Status::not_found_path()),
+        Page::Unknown => Ok(respond::no_page()),
     }
 }
 
@@ -108,58 +114,8 @@ fn architecture() -> &'static str {
     }
 }
 
-/// The checks behind the health pages: their names, and whether each holds.
-fn checks(core: &Core, probe: &str) -> Vec<(&'static str, bool)> {
-    let mut checks = vec![("ping", true), ("etcd", core.store.revision().0 > 0)];
-    if probe != "livez" {
-        checks.push(("poststarthook/rbac/bootstrap-roles", core.store.revision().0 > 0));
-    }
-    if probe == "readyz" {
-        checks.push(("shutdown", !core.draining().is_cancelled()));
-    }
-    checks
-}
-
-fn health(
-    core: &Core,
-    probe: &str,
-    check: Option<&str>,
-    query: &Query,
-) -> Result<Response<Body>, Status> {
-    let checks = checks(core, probe);
-    if let Some(name) = check {
-        let found = checks.iter().find(|(known, _)| *known == name);
-        let (_, good) = found.ok_or_else(Status::not_found_path)?;
-        return Ok(verdict(*good, "ok".to_owned()));
-    }
-    let good = checks.iter().all(|(_, good)| *good);
-    let verbose = query.get("verbose").is_some();
-    if good && !verbose {
-        return Ok(verdict(true, "ok".to_owned()));
-    }
-    let mut text = String::new();
-    for (name, good) in &checks {
-        let line = match good {
-            true => format!("[+]{name} ok\n"),
-            false => format!("[-]{name} failed: reason withheld\n"),
-        };
-        text += &line;
-    }
-    text += &format!("{probe} check {}\n", if good { "passed" } else { "failed" });
-    Ok(verdict(good, text))
-}
-
-fn verdict(good: bool, text: String) -> Response<Body> {
-    let code = if good { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    respond::text(code, text)
-}
-
-fn metrics(core: &Core) -> Response<Body> {
+fn figures(text: String) -> Response<Body> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    let mut text = core.metrics.render(&core.store);
-    if let Some(audit) = &core.audit {
-        audit.render(&mut text);
-    }
     respond::bytes(StatusCode::OK, kind, text.into())
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use minik_api::protobuf;
 use minik_meta::{Status, names};
 use tracing::{debug, error};
@@ -19,6 +20,7 @@ use crate::call::{Call, Stay, Warnings};
 use crate::core::Core;
 use crate::deadline;
 use crate::fairness::{self, Arriving, Class, Seat, What};
+use crate::metrics::{self, Answered, LongRunning, Pending};
 use crate::negotiate::Format;
 use crate::route::{Action, Query, Target, Verb, route};
 use crate::user::User;
@@ -93,6 +95,8 @@ pub(crate) async fn handle(
         Asked { caller: &caller, action: &action, wish: wish_of(&action, &method, &path, &name) };
     let trail = Trail::begin(core.audit.as_ref(), &mut request, || asked.head(&audit_id));
 
+    let pending = Pending::new(&core, &action, &method);
+    let (applies, dry_run) = (is_apply(&headers), metrics::is_dry_run(&query));
     let mut noted = Noted::default();
     let mut response = match in_time(&core, &asked, query, request, &mut noted).await {
         Ok(response) => response,
@@ -110,11 +114,26 @@ pub(crate) async fn handle(
         response = respond::compress(response, &headers).await;
     }
     response.headers_mut().insert(AUDIT_ID, audit_id);
-    if let Some(class) = noted.class {
+    let (took, class) = (started.elapsed(), noted.class);
+    core.metrics.record(&Answered {
+        action: &action,
+        applies,
+        method: &method,
+        dry_run,
+        code: response.status(),
+        took,
+        waited: class.as_ref().map_or(Duration::ZERO, |class| class.waited),
+        size: response.body().size_hint().exact(),
+        dropped: class.as_ref().is_some_and(|class| class.refused),
+    });
+    pending.answered();
+    if let Some(class) = class {
         class.mark(response.headers_mut());
     }
-    let took = started.elapsed();
-    core.metrics.record(&action, response.status(), took);
+    if response.status().is_success() && deadline::is_long_running(&action) {
+        let counted = LongRunning::new(&core, &action);
+        response = response.map(|body| counted.attached(body));
+    }
     debug!(%method, %path, code = response.status().as_u16(), took_us = took.as_micros(), "served");
     response
 }
@@ -145,7 +164,9 @@ async fn identify(
     let user = match asked.caller {
         Caller::Connection(connection) => {
             let path = request.uri().path().to_owned();
-            match authn::authenticate(core, connection, request.headers_mut(), &path).await {
+            let found = authn::authenticate(core, connection, request.headers_mut(), &path).await;
+            core.metrics.authenticated(found.as_ref().ok().map(|user| user.name.as_str()));
+            match found {
                 Ok(user) => user,
                 Err(status) => {
                     trail.turned_away(&asked.wish, &status).await;
@@ -188,7 +209,9 @@ async fn serve(
         Err(full) => return Ok(full),
     };
     Trail::of(&request).authorized(core, &user, wish);
-    authorize(core, &user, wish, &request)?;
+    let allowed = authorize(core, &user, wish, &request);
+    core.metrics.authorized(allowed.is_ok());
+    allowed?;
 
     if let Some(remote) = core.aggregation.server_of(request.uri().path()) {
         // What a watch costs is the other server's to say.
@@ -304,6 +327,11 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
         Some(id) => id.clone(),
         None => HeaderValue::from_str(&names::new_uid()).expect("a uid is hex and dashes"),
     }
+}
+
+fn is_apply(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|text| text.starts_with(b"application/apply-patch"))
 }
 
 /// Failures are in the format the client names first.

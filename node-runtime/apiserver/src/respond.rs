@@ -41,6 +41,11 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
+/// The answer where nothing lives.
+pub(crate) fn no_page() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
 /// `value` in the format asked for.
 pub(crate) fn value(code: StatusCode, format: Format, value: &Value) -> Response<Body> {
     match format {

@@ -31,6 +31,8 @@ pub(crate) enum Page {
     Version,
     /// `/metrics`
     Metrics,
+    /// `/metrics/slis`
+    HealthMetrics,
     /// `/openapi/v2`
     OpenApiV2,
     /// `/openapi/v3`, or the document of one group version.
@@ -128,16 +130,17 @@ fn page(method: &Method, parts: &[&str]) -> Page {
     }
     match parts {
         [""] => Page::Index,
-        [probe @ ("healthz" | "livez" | "readyz"), check @ ..] if check.len() <= 1 => {
+        [probe @ ("healthz" | "livez" | "readyz"), check @ ..] => {
             let probe = match *probe {
                 "livez" => "livez",
                 "readyz" => "readyz",
                 _ => "healthz",
             };
-            Page::Health { probe, check: check.first().map(|&check| check.to_owned()) }
+            Page::Health { probe, check: (!check.is_empty()).then(|| check.join("/")) }
         }
         ["version"] => Page::Version,
         ["metrics"] => Page::Metrics,
+        ["metrics", "slis"] => Page::HealthMetrics,
         ["openapi", "v2"] => Page::OpenApiV2,
         ["openapi", "v3"] => Page::OpenApiV3 { group_version: None },
         ["openapi", "v3", rest @ ..] => Page::OpenApiV3 { group_version: Some(rest.join("/")) },
@@ -277,6 +280,12 @@ mod tests {
         check("GET /", expect!["Index"]);
         check("GET /readyz?verbose", expect![[r#"Health { probe: "readyz", check: None }"#]]);
         check("GET /livez/ping", expect![[r#"Health { probe: "livez", check: Some("ping") }"#]]);
+        check(
+            "GET /readyz/poststarthook/rbac/bootstrap-roles",
+            expect![[
+                r#"Health { probe: "readyz", check: Some("poststarthook/rbac/bootstrap-roles") }"#
+            ]],
+        );
         check("GET /api", expect!["Legacy"]);
         check("GET /apis", expect!["Groups"]);
         check("GET /api/v1", expect![[r#"Resources { group: "", version: "v1" }"#]]);

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,7 +22,7 @@ use tracing::{debug, info, warn};
 use crate::authn::Connection;
 use crate::body::{Body, BodyError};
 use crate::core::Core;
-use crate::pipeline;
+use crate::{pipeline, respond};
 
 /// Connections that are open at the same time; the next one waits in the backlog.
 const CONNECTIONS_MAX: usize = 4096;
@@ -49,9 +50,15 @@ pub(crate) async fn serve(listener: Listener, core: Arc<Core>, drain: Cancellati
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Some(Duration::from_secs(30)));
 
+    let stop = async {
+        drain.cancelled().await;
+        core.begin_shutdown();
+        tokio::time::sleep(core.config.shutdown_delay).await;
+    };
+    tokio::pin!(stop);
     loop {
         let (slot, accepted) = tokio::select! {
-            () = drain.cancelled() => break,
+            () = &mut stop => break,
             next = next_connection(&listener.tcp, &slots) => next,
         };
         let (stream, peer) = match accepted {
@@ -98,7 +105,11 @@ async fn connection(
     watcher: hyper_util::server::graceful::Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await??;
+    let shaken = tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await;
+    if !matches!(shaken, Ok(Ok(_))) {
+        core.metrics.handshake_failed();
+    }
+    let stream = shaken??;
     let shown = stream.get_ref().1.peer_certificates();
     let certificate = shown.and_then(|chain| core.vouchers.judge(chain)).map(Arc::new);
     let connection = Connection { certificate, peer };
@@ -115,6 +126,24 @@ async fn answer(
     connection: Connection,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    if core.draining().is_cancelled() && !may_come_late(&request) {
+        return too_late();
+    }
     let request = request.map(|body| body.map_err(BodyError::new).boxed_unsync());
     pipeline::handle(core, pipeline::Caller::Connection(connection), request).await
+}
+
+/// Whether a request is answered although the server ends: who asks how it is.
+fn may_come_late<B>(request: &Request<B>) -> bool {
+    const PATHS: [&str; 4] = ["/readyz", "/livez", "/healthz", "/metrics"];
+    PATHS.iter().any(|start| request.uri().path().starts_with(start))
+}
+
+/// The answer to requests on a connection that is about to be closed.
+fn too_late() -> Response<Body> {
+    let text = "The apiserver is shutting down, please try again later.\n";
+    let mut response = respond::text(StatusCode::TOO_MANY_REQUESTS, text);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }

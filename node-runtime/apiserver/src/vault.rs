@@ -226,8 +226,17 @@ impl Store {
         self.inner.count(prefix, most)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.inner.len()
+    /// How many keys there are in each group of neighbours: `group` says which a key is in.
+    pub(crate) fn count_groups(
+        &self,
+        group: impl Fn(&str) -> Option<&str>,
+    ) -> Vec<(String, usize)> {
+        self.inner.count_groups(group)
+    }
+
+    /// Whether it takes writes.
+    pub(crate) fn is_open(&self) -> bool {
+        self.inner.is_open()
     }
 }
 

@@ -32,6 +32,8 @@ mod kubectl;
 mod kubelet;
 #[path = "api/lists.rs"]
 mod lists;
+#[path = "api/pages.rs"]
+mod pages;
 #[path = "api/pod_security.rs"]
 mod pod_security;
 #[path = "api/policies.rs"]

@@ -110,6 +110,20 @@ impl Index {
         keys.take_while(|key| key.starts_with(prefix)).take(most).count()
     }
 
+    pub(crate) fn count_groups(
+        &self,
+        group: impl Fn(&str) -> Option<&str>,
+    ) -> Vec<(String, usize)> {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for name in self.heads.keys().filter_map(|key| group(key)) {
+            match counts.last_mut() {
+                Some((last, count)) if last == name => *count += 1,
+                _ => counts.push((name.to_owned(), 1)),
+            }
+        }
+        counts
+    }
+
     pub(crate) fn head(&self, key: &str) -> Option<&Head> {
         self.heads.get(key)
     }

@@ -134,6 +134,18 @@ impl Store {
         self.shared.index().count(prefix, most)
     }
 
+    /// How many keys there are in each group of neighbours: `group` says which a key is in.
+    #[must_use]
+    pub fn count_groups(&self, group: impl Fn(&str) -> Option<&str>) -> Vec<(String, usize)> {
+        self.shared.index().count_groups(group)
+    }
+
+    /// Whether writes are still taken: it was not closed and its writer did not fail.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
     /// Whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -2,6 +2,7 @@
 //! that only judge all at once.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use minik_api::admission::review::{self, Answer};
@@ -211,6 +212,38 @@ fn patched(hook: &Hook, answer: &Answer, object: Option<&Value>) -> Result<Optio
 
 /// Asks a webhook; the answer allows the request.
 async fn ask(
+    question: &Question<'_>,
+    hook: &Hook,
+    matched: &Matched,
+    shown: &Shown,
+) -> Result<Answer, Refusal> {
+    let began = Instant::now();
+    let answer = ask_once(question, hook, matched, shown).await;
+    note(question, hook, &answer, began.elapsed());
+    answer
+}
+
+/// Counts how a webhook answered.
+fn note(question: &Question<'_>, hook: &Hook, answer: &Result<Answer, Refusal>, took: Duration) {
+    let metrics = &question.call.core.metrics;
+    let (name, operation) = (&hook.name, question.attributes.operation.as_str());
+    let kind = if hook.mutating { "admit" } else { "validating" };
+    let rejected = match answer {
+        Ok(_) => None,
+        Err(Refusal::Unasked(_)) if hook.ignores_failures => {
+            metrics.webhook_passed_over(name, kind);
+            None
+        }
+        Err(Refusal::Unasked(_)) => Some(("calling_webhook_error", 500)),
+        Err(Refusal::Failed(status)) => Some(("no_error", status.code)),
+    };
+    metrics.webhook(name, kind, operation, rejected.is_some(), took);
+    if let Some((error, code)) = rejected {
+        metrics.webhook_rejected(name, kind, operation, error, code);
+    }
+}
+
+async fn ask_once(
     question: &Question<'_>,
     hook: &Hook,
     matched: &Matched,

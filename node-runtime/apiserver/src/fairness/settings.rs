@@ -240,7 +240,7 @@ impl LevelSpec {
             name,
             uid: uid(object),
             policy,
-            shares: number(place, &["nominalConcurrencyShares"]).unwrap_or_else(|| match policy {
+            shares: number(place, &["nominalConcurrencyShares"]).unwrap_or(match policy {
                 Policy::Exempt => 0,
                 Policy::Reject | Policy::Queue { .. } => 30,
             }),

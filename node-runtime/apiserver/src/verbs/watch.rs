@@ -76,13 +76,14 @@ pub(crate) async fn watch(call: &Call) -> Result<Response<Body>, Status> {
         Err(error) => return Err(Status::internal(error)),
     };
     let initial = convert::served(call, initial).await?;
+    let is_empty = initial.is_empty();
     let now = Instant::now();
     let watching = Watching {
         core: Arc::clone(&call.core),
         filter,
         encoder,
         initial: initial.into(),
-        seat: call.take_seat(),
+        seat: call.take_seat().filter(|_| !is_empty),
         say_end: matches!(start, Start::Now { say_end: true }),
         said: watch.progress(),
         watch,
@@ -201,7 +202,6 @@ impl Watching {
                 return Some(chunk);
             }
         }
-        self.seat = None;
         if std::mem::take(&mut self.say_end) {
             return Some(self.bookmark(self.said, true));
         }
@@ -247,12 +247,26 @@ impl Watching {
 
     fn initial_chunk(&mut self) -> Option<Bytes> {
         let mut out = BytesMut::new();
+        let mut sizes = Vec::new();
         for entry in self.initial.drain(..self.initial.len().min(BATCH_MAX)) {
             if self.filter.selects_stored(&entry.value, entry.modified) {
+                let before = out.len();
                 self.encoder.event(&mut out, "ADDED", &entry.value, entry.modified);
+                sizes.push(out.len() - before);
             }
         }
+        if self.initial.is_empty() {
+            self.seat = None;
+        }
+        self.count(&sizes);
         (!out.is_empty()).then(|| out.freeze())
+    }
+
+    fn count(&self, sizes: &[usize]) {
+        if !sizes.is_empty() {
+            let kind = &self.encoder.kind;
+            self.core.metrics.watched([&kind.group, &kind.version, &kind.plural], sizes);
+        }
     }
 
     /// The events with their objects in the version that is watched; see [`convert::served`].
@@ -278,12 +292,16 @@ impl Watching {
 
     fn chunk(&mut self, events: &[Arc<Event>]) -> Option<Bytes> {
         let mut out = BytesMut::new();
+        let mut sizes = Vec::new();
         for event in events {
             if let Some((kind, object)) = seen_through(&self.filter, event) {
+                let before = out.len();
                 self.encoder.event(&mut out, kind, object, event.revision);
+                sizes.push(out.len() - before);
                 self.said = event.revision;
             }
         }
+        self.count(&sizes);
         (!out.is_empty()).then(|| out.freeze())
     }
 

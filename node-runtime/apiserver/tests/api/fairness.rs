@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{Request, Response};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 use minik_apiserver::{Body, User};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -23,12 +23,12 @@ struct Slow {
 }
 
 impl Slow {
-    async fn begin(api: &Api, user: &User) -> Slow {
+    async fn begin(api: &Api, user: &User, path: &str) -> Slow {
         let (sender, receiver) = mpsc::channel(1);
         let frames = futures::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|frame| (frame, receiver))
         });
-        let request = Request::post(MAPS).body(StreamBody::new(Box::pin(frames)));
+        let request = Request::post(path).body(StreamBody::new(Box::pin(frames)));
         let mut service = api.service(user.clone());
         let answering = service.call(request.expect("request"));
         let answer = tokio::spawn(async move { answering.await.expect("never fails") });
@@ -88,7 +88,7 @@ async fn one_client_cannot_starve_another() {
     // As much as the client gets away with: all seats of its level, and full queues.
     let mut slow: Vec<Slow> = Vec::new();
     let refused = loop {
-        let mut one = Slow::begin(&api, &flood).await;
+        let mut one = Slow::begin(&api, &flood, MAPS).await;
         if one.code() == Some(429) {
             break one;
         }
@@ -129,6 +129,20 @@ async fn one_client_cannot_starve_another() {
     let table = table.body.as_str().expect("text").to_owned();
     let here = table.lines().filter(|line| line.contains(" flood,")).count();
     assert_eq!(here, slow.len(), "{table}");
+}
+
+#[tokio::test]
+async fn a_request_ends_when_its_time_is_over() {
+    let api = Api::new().await;
+    let slow = Slow::begin(&api, &User::admin(), &format!("{MAPS}?timeout=30ms")).await;
+    let answer = tokio::time::timeout(Duration::from_secs(20), slow.answer).await;
+    let answer = answer.expect("in time").expect("no panic");
+    assert_eq!(answer.status(), 504);
+    let body = answer.into_body().collect().await.expect("body").to_bytes();
+    let status: Value = serde_json::from_slice(&body).expect("a status");
+    assert_eq!(status["reason"], "Timeout");
+    let message = "request did not complete within the allotted timeout";
+    assert!(status["message"].as_str().is_some_and(|text| text.contains(message)), "{status}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use minik_config::Authentication;
 use minik_pki::{CA_VALIDITY, Ca, LeafRequest, ec_key_pair};
 use minik_store::{Storage, Store};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -105,10 +106,11 @@ impl Api {
         api
     }
 
-    /// Serves on its socket, and does its chores, until the test ends.
-    pub(crate) fn run(&mut self) {
+    /// Serves on its socket, and does its chores, until the token is cancelled or the test ends.
+    pub(crate) fn run(&mut self) -> (CancellationToken, JoinHandle<()>) {
         let server = self.server.take().expect("a server that does not run yet");
-        tokio::spawn(server.run(CancellationToken::new()));
+        let drain = CancellationToken::new();
+        (drain.clone(), tokio::spawn(server.run(drain)))
     }
 
     /// What requests are made with.
