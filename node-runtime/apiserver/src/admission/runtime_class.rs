@@ -165,10 +165,11 @@ mod tests {
 
     #[test]
     fn of_two_that_cover_each_other_the_first_stays() {
-        let (narrow, wide) = (json!({"key": "a", "value": "1"}), json!({"operator": "Exists"}));
-        assert_eq!(merge_tolerations(&[narrow.clone()], &[wide.clone()]), [wide.clone()]);
-        assert_eq!(merge_tolerations(&[wide.clone()], &[narrow]), [wide.clone()]);
-        assert_eq!(merge_tolerations(&[wide.clone()], &[wide.clone()]), [wide]);
+        let narrow = [json!({"key": "a", "value": "1"})];
+        let wide = [json!({"operator": "Exists"})];
+        assert_eq!(merge_tolerations(&narrow, &wide), wide);
+        assert_eq!(merge_tolerations(&wide, &narrow), wide);
+        assert_eq!(merge_tolerations(&wide, &wide), wide);
     }
 
     #[test]
