@@ -13,14 +13,30 @@ use crate::objects;
 /// How many existing pods are looked at when a namespace becomes stricter.
 const PODS_MAX: usize = 3000;
 
-/// Refuses or warns of what makes pods that the namespace does not want.
+/// What the audit log is told: the level a pod was held to.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+/// What the audit log is told: how something goes against the level that is audited.
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+
+/// Refuses, notes or warns of what makes pods that the namespace does not want.
 pub(super) fn check(call: &Call, object: &Value) -> Result<(), Status> {
     let kind = call.kind.as_ref();
     let Some((metadata, spec)) = pod_of(&kind.group, &kind.kind, object) else { return Ok(()) };
     let found = call.core.read_core_object("namespaces", "", &call.target.namespace);
     let Some(namespace) = found else { return Ok(()) };
+    let [enforce, audit, warn] =
+        [Mode::Enforce, Mode::Audit, Mode::Warn].map(|mode| Policy::of(&namespace, mode));
     let is_pod = kind.is("", "Pod");
-    let enforce = Policy::of(&namespace, Mode::Enforce);
+    if is_pod {
+        let free = [&enforce, &audit, &warn].iter().all(|one| one.level == Level::Privileged);
+        let policy = if free { "privileged:latest".to_owned() } else { enforce.to_string() };
+        call.trail.annotate(ENFORCED.to_owned(), policy);
+    }
+    let found = violations(audit.level, metadata, spec);
+    if !found.is_empty() {
+        let noted = format!("would violate PodSecurity \"{audit}\": {}", describe(&found));
+        call.trail.annotate(VIOLATIONS.to_owned(), noted);
+    }
     if is_pod && enforce.level > Level::Privileged {
         let found = violations(enforce.level, metadata, spec);
         if !found.is_empty() {
@@ -28,7 +44,6 @@ pub(super) fn check(call: &Call, object: &Value) -> Result<(), Status> {
             return Err(super::forbidden(call, object::name(object), why));
         }
     }
-    let warn = Policy::of(&namespace, Mode::Warn);
     let found = violations(warn.level, metadata, spec);
     if !found.is_empty() {
         call.warn(format!("would violate PodSecurity \"{warn}\": {}", describe(&found)));

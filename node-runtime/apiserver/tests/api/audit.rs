@@ -8,7 +8,7 @@ use minik_config::{AuditFormat, AuditPolicy, AuditSettings, AuditTarget};
 use minik_store::{Storage, Store};
 use serde_json::{Value, json};
 
-use crate::harness::{Api, MAPS, config_map};
+use crate::harness::{Api, MAPS, PODS, config_map, pod};
 
 const POLICY: &str = r#"
 apiVersion: audit.k8s.io/v1
@@ -234,6 +234,35 @@ async fn what_the_authorizer_said_is_told() {
     expect![[r#"
         {"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by ClusterRoleBinding \"b\" of ClusterRole \"r\" to Group \"dev\""}
         {"authorization.k8s.io/decision":"forbid","authorization.k8s.io/reason":""}"#]].assert_eq(&annotations.join("\n"));
+}
+
+#[tokio::test]
+async fn pod_security_is_told() {
+    let lab = Lab::new(POLICY, AuditFormat::Json).await;
+    let noted = |events: Vec<Value>| {
+        let lines = events.iter().map(|event| {
+            let all = event["annotations"].as_object().cloned().unwrap_or_default();
+            let own = all.into_iter().filter(|(key, _)| key.starts_with("pod-security"));
+            json!(own.collect::<serde_json::Map<_, _>>()).to_string()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let label = |mode: &str, level: &str| {
+        let labels = json!({format!("pod-security.kubernetes.io/{mode}"): level});
+        json!({"metadata": {"labels": labels}})
+    };
+    let namespace = "/api/v1/namespaces/default";
+    lab.api.post(PODS, pod("a")).await.ok();
+    expect![[r#"{"pod-security.kubernetes.io/enforce-policy":"privileged:latest"}"#]]
+        .assert_eq(&noted(lab.events().await));
+    lab.api.patch(namespace, label("audit", "restricted")).await.ok();
+    lab.events().await;
+    lab.api.post(PODS, pod("b")).await.ok();
+    expect![[r#"{"pod-security.kubernetes.io/audit-violations":"would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")","pod-security.kubernetes.io/enforce-policy":"privileged:latest"}"#]].assert_eq(&noted(lab.events().await));
+    lab.api.patch(namespace, label("enforce", "restricted")).await.ok();
+    lab.events().await;
+    assert_eq!(lab.api.post(PODS, pod("c")).await.code, 403);
+    expect![[r#"{"pod-security.kubernetes.io/audit-violations":"would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"c\" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container \"c\" must set securityContext.capabilities.drop=[\"ALL\"]), runAsNonRoot != true (pod or container \"c\" must set securityContext.runAsNonRoot=true), seccompProfile (pod or container \"c\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")","pod-security.kubernetes.io/enforce-policy":"restricted:latest"}"#]].assert_eq(&noted(lab.events().await));
 }
 
 #[tokio::test]

@@ -284,3 +284,13 @@ async fn events_are_one_store_in_two_versions() {
     assert_eq!(other["deprecatedCount"], 2);
     assert_eq!(other["apiVersion"], "events.k8s.io/v1");
 }
+
+#[tokio::test]
+async fn warnings_come_with_failures_too() {
+    let api = Api::new().await;
+    let mut object = config_map("Not-A-Name");
+    object["colour"] = "red".into();
+    let answer = api.post(MAPS, object).await;
+    assert_eq!(answer.code, 422, "{}", answer.body);
+    assert_eq!(answer.warnings(), [r#"299 - "unknown field \"colour\"""#]);
+}
