@@ -17,6 +17,10 @@ use crate::negotiate::Shape;
 use crate::objects;
 use crate::{vault, webhook};
 
+/// How deep an object may be nested, with the record of who owns its fields: what is nested more deeply
+/// could be written, but not be parsed again.
+const DEPTH_MAX: usize = 126;
+
 /// How long a conversion may take.
 const CONVERSION_MAX: Duration = Duration::from_secs(30);
 
@@ -72,6 +76,10 @@ pub(crate) async fn convert_bytes(
 
 /// The bytes to store for an object of the call's version.
 pub(crate) async fn to_storage(call: &Call, object: Value) -> Result<Bytes, Status> {
+    if object::is_deeper(&object, DEPTH_MAX) {
+        let kind = call.group_kind();
+        return Err(Status::bad_request(format!("{kind}: exceeded max depth")));
+    }
     let kind = &call.kind;
     if kind.custom.is_none() || kind.is_storage_version() {
         return Ok(objects::write(kind, object));

@@ -30,6 +30,8 @@ mod issuers;
 mod kubectl;
 #[path = "api/kubelet.rs"]
 mod kubelet;
+#[path = "api/limits.rs"]
+mod limits;
 #[path = "api/lists.rs"]
 mod lists;
 #[path = "api/pages.rs"]

@@ -145,6 +145,17 @@ pub fn gvk(object: &Value) -> Option<GroupVersionKind> {
     Some(version.with_kind(text(object, &["kind"])))
 }
 
+/// Whether lists and maps are nested in `value` more than `most` times. Itself nests no deeper.
+pub fn is_deeper(value: &Value, most: usize) -> bool {
+    let inner = |value: &Value| is_deeper(value, most - 1);
+    match value {
+        Value::Array(_) | Value::Object(_) if most == 0 => true,
+        Value::Array(items) => items.iter().any(inner),
+        Value::Object(fields) => fields.values().any(inner),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,5 +178,12 @@ mod tests {
     #[test]
     fn null_is_absent() {
         assert_eq!(at(&json!({"a": {"b": null}}), &["a", "b"]), None);
+    }
+
+    #[test]
+    fn nesting_is_measured() {
+        let value = serde_json::json!({"a": [{"b": 1}], "c": 2});
+        assert!(is_deeper(&value, 2) && !is_deeper(&value, 3));
+        assert!(!is_deeper(&Value::Null, 0) && is_deeper(&serde_json::json!([]), 0));
     }
 }

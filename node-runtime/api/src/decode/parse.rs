@@ -32,7 +32,41 @@ pub(super) fn json(bytes: &[u8]) -> Result<Parsed, String> {
     })
 }
 
+/// Nesting from which YAML is parsed on a stack of its own: unoptimized, the parser takes tens of
+/// kilobytes for each level, and threads of the server have two megabytes.
+const SHALLOW: usize = 30;
+/// What the deepest document takes, in bytes.
+const DEEP_STACK: usize = 8 * 1024 * 1024;
+
 pub(super) fn yaml(bytes: &[u8]) -> Result<Parsed, String> {
+    if nesting_at_most(bytes) <= SHALLOW {
+        return yaml_here(bytes);
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(DEEP_STACK);
+        let parsing = builder.spawn_scoped(scope, || yaml_here(bytes));
+        match parsing.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(_)) => Err("the document cannot be parsed".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+}
+
+/// How deep a document may be nested at most, as far as its characters tell: by all brackets, which may
+/// be text, and by the columns that lines begin at.
+fn nesting_at_most(bytes: &[u8]) -> usize {
+    let brackets = bytes.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let begin = |line: &[u8]| {
+        let begin = line.iter().position(|byte| !matches!(byte, b' ' | b'-' | b'?' | b':'));
+        begin.unwrap_or(line.len())
+    };
+    // A list may begin at the column of the map it is in.
+    let columns = bytes.split(|byte| *byte == b'\n').map(begin).max().unwrap_or(0);
+    brackets + columns
+}
+
+fn yaml_here(bytes: &[u8]) -> Result<Parsed, String> {
     let budget = serde_yaml::budget! {
         max_depth: DEPTH_MAX,
         max_nodes: NODES_MAX,
@@ -299,6 +333,34 @@ impl<'de> Deserialize<'de> for Key {
             value @ (Value::Number(_) | Value::Bool(_)) => Ok(Self(value.to_string())),
             Value::Null => Ok(Self("null".to_owned())),
             _ => Err(D::Error::custom("a key that is a list or a map")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use test_case::test_case;
+
+    use super::*;
+
+    #[test_case("a: 1", 0)]
+    #[test_case("a: [1, {b: [2]}]\nc: []", 4; "brackets")]
+    #[test_case("a:\n  b:\n  - c: 1", 4; "columns")]
+    #[test_case("- - - 1", 6; "lists in lists")]
+    fn nesting_is_never_thought_less(text: &str, expected: usize) {
+        assert_eq!(nesting_at_most(text.as_bytes()), expected);
+    }
+
+    #[test_case(127, true)]
+    #[test_case(129, false)]
+    #[test_case(100_000, false)]
+    fn deep_documents(depth: usize, fine: bool) {
+        let maps = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        let lists = format!("{}1", "- ".repeat(depth));
+        // Brackets that count as text and hide others.
+        let hidden = format!("{{'{}': {maps}}}", "]".repeat(depth));
+        for text in [maps, lists, hidden] {
+            assert_eq!(yaml(text.as_bytes()).is_ok(), fine);
         }
     }
 }

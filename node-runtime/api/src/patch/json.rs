@@ -1,13 +1,19 @@
 //! JSON patch (RFC 6902).
 
-use minik_meta::Status;
 use minik_meta::status::Reason;
+use minik_meta::{Status, object};
 use serde_json::Value;
 
 use super::cannot_apply;
 
 /// So many operations a patch may have.
 const OPERATIONS_MAX: usize = 10_000;
+
+/// By how much the copies of one patch may enlarge a document, in bytes of JSON.
+const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// How deep a patched document may be nested: deeper ones could be stored, but not be parsed again.
+const DEPTH_MAX: usize = 120;
 
 /// Applies the operations of `patch` to `target`, all or none.
 ///
@@ -51,17 +57,20 @@ pub fn run(target: &mut Value, operations: &[Value]) -> Result<(), Mistake> {
         return Err(Mistake::Other(format!("more than {OPERATIONS_MAX} operations")));
     }
     let mut patched = target.clone();
+    let mut copied = 0;
     for operation in operations {
-        step(&mut patched, operation).map_err(|why| match operation["op"] == "test" {
-            true => Mistake::Test(why),
-            false => Mistake::Other(why),
+        step(&mut patched, operation, &mut copied).map_err(|why| {
+            match operation["op"] == "test" {
+                true => Mistake::Test(why),
+                false => Mistake::Other(why),
+            }
         })?;
     }
     *target = patched;
     Ok(())
 }
 
-fn step(target: &mut Value, operation: &Value) -> Result<(), String> {
+fn step(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), String> {
     let text = |key: &str| operation.get(key).and_then(Value::as_str);
     let op = text("op").ok_or("operation without op")?;
     let path = text("path").ok_or_else(|| format!("{op} operation without path"))?;
@@ -72,8 +81,9 @@ fn step(target: &mut Value, operation: &Value) -> Result<(), String> {
         "add" => add(target, path, value()?),
         "remove" => remove(target, path).map(drop),
         "replace" => {
-            let place = find(target, path)?;
-            *place = value()?;
+            let new = value()?;
+            check_depth(path, &new)?;
+            *find(target, path)? = new;
             Ok(())
         }
         "move" => {
@@ -85,13 +95,21 @@ fn step(target: &mut Value, operation: &Value) -> Result<(), String> {
             add(target, path, taken)
         }
         "copy" => {
-            let copied = find(target, from()?)?.clone();
-            add(target, path, copied)
+            let from = find(target, from()?)?;
+            *copied += from.to_string().len();
+            if *copied > COPIED_BYTES_MAX {
+                return Err(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is \
+                     {copied}, exceeding the limit {COPIED_BYTES_MAX}"
+                ));
+            }
+            let copy = from.clone();
+            add(target, path, copy)
         }
         "test" => {
             let wanted = operation.get("value").unwrap_or(&Value::Null);
-            let found = find(target, path).ok().map_or(Value::Null, |found| found.clone());
-            match same(&found, wanted) {
+            let found = find(target, path).ok();
+            match same(found.as_deref().unwrap_or(&Value::Null), wanted) {
                 true => Ok(()),
                 false => Err(format!("testing value {path} failed: test failed")),
             }
@@ -132,7 +150,17 @@ fn split<'a>(target: &'a mut Value, path: &str) -> Result<(&'a mut Value, String
     Ok((find(target, parent).map_err(|_| missing(path))?, last))
 }
 
+/// Whether `value` may be put at `path`.
+fn check_depth(path: &str, value: &Value) -> Result<(), String> {
+    let above = path.matches('/').count();
+    match above > DEPTH_MAX || object::is_deeper(value, DEPTH_MAX - above) {
+        true => Err("exceeded max depth".to_owned()),
+        false => Ok(()),
+    }
+}
+
 fn add(target: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    check_depth(path, &value)?;
     if path.is_empty() {
         *target = value;
         return Ok(());
@@ -206,6 +234,36 @@ mod tests {
     #[test_case("{}", r#"[{"op":"add","path":"","value":{"a":1}}]"#, r#"{"a":1}"#; "whole document")]
     fn applied(target: &str, patch: &str, expected: &str) {
         assert_eq!(run(target, patch), expected);
+    }
+
+    #[test]
+    fn copies_are_bounded_in_sum() {
+        let double = |index| format!(r#"{{"op":"copy","from":"/a","path":"/a/{index}"}}"#);
+        let patch = format!("[{}]", (0..40).map(double).collect::<Vec<_>>().join(","));
+        let answer = run(r#"{"a":{"b":"0123456789"}}"#, &patch);
+        assert!(
+            answer.starts_with("422: Unable to complete the copy, the accumulated"),
+            "{answer}"
+        );
+    }
+
+    #[test]
+    fn nesting_is_bounded_in_sum() {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(50), "}".repeat(50));
+        let at = |depth: usize| {
+            format!(r#"{{"op":"add","path":"{}","value":{deep}}}"#, "/a".repeat(depth))
+        };
+        let patch = |count: usize| {
+            format!(
+                "[{}]",
+                (0..count).map(|index| at(50 * index + 1)).collect::<Vec<_>>().join(",")
+            )
+        };
+        assert!(run("{}", &patch(2)).starts_with('{'));
+        assert_eq!(run("{}", &patch(3)), "422: exceeded max depth");
+        let copies = r#"[{"op":"add","path":"/a","value":{"a":{"a":{}}}},
+            {"op":"copy","from":"","path":"/a/a/a"},{"op":"copy","from":"","path":"/a/a/a/a/a/a"}]"#;
+        assert!(run("{}", copies).starts_with('{'));
     }
 
     #[test_case(
