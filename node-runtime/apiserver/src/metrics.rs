@@ -334,7 +334,7 @@ fn page_path(page: &Page) -> &'static str {
         Page::Fairness(_) => "/debug/api_priority_and_fairness",
         Page::Legacy => "/api",
         Page::Groups | Page::Group { .. } | Page::Resources { .. } => "/apis",
-        Page::Unknown => "",
+        Page::WrongMethod | Page::Unknown => "",
     }
 }
 

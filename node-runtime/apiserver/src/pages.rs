@@ -65,6 +65,7 @@ pub(crate) fn serve(
             let details = query.non_empty("includeRequestDetails").is_some();
             Ok(respond::text(StatusCode::OK, core.fairness.dump(*dump, details)))
         }
+        Page::WrongMethod => Err(Status::wrong_method()),
         Page::Unknown => Ok(respond::no_page()),
     }
 }

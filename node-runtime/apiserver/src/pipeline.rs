@@ -114,6 +114,7 @@ pub(crate) async fn handle(
         response = respond::compress(response, &headers).await;
     }
     response.headers_mut().insert(AUDIT_ID, audit_id);
+    response = respond::finished(response, &method);
     let (took, class) = (started.elapsed(), noted.class);
     core.metrics.record(&Answered {
         action: &action,

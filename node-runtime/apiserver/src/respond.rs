@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use minik_api::protobuf;
 use minik_meta::Status;
 use serde_json::Value;
@@ -84,6 +84,19 @@ pub(crate) fn status(status: &Status, format: Format) -> Response<Body> {
     let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
     if seconds > 0 {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// What all answers have in common: nobody between here and the client keeps them, and those to
+/// HEAD have no body.
+pub(crate) fn finished(mut response: Response<Body>, method: &Method) -> Response<Body> {
+    let headers = response.headers_mut();
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    }
+    if *method == Method::HEAD {
+        return response.map(|_| body::empty());
     }
     response
 }

@@ -51,7 +51,9 @@ pub(crate) enum Page {
     Group { group: String },
     /// `/api/v1`, `/apis/GROUP/VERSION`
     Resources { group: String, version: String },
-    /// Nothing lives there, or not for this method.
+    /// Something lives there, but not for this method.
+    WrongMethod,
+    /// Nothing lives there.
     Unknown,
 }
 
@@ -119,15 +121,30 @@ pub(crate) fn route(method: &Method, path: &str, query: &Query) -> Action {
     let rest = rest_of(path, prefix + used);
     match verb(method, &target, query) {
         Some(verb) => Action::Resource(verb, Target { rest, ..target }),
-        None => Action::Page(Page::Unknown),
+        None => Action::Page(Page::WrongMethod),
     }
 }
 
-/// The pages outside the resources; all are read only.
+/// The pages outside the resources. Those that are no documents of the API answer to every method.
 fn page(method: &Method, parts: &[&str]) -> Page {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Page::Unknown;
+    let page = page_of(parts);
+    match page {
+        Page::Version
+        | Page::OpenIdConfiguration
+        | Page::Jwks
+        | Page::Legacy
+        | Page::Groups
+        | Page::Group { .. }
+        | Page::Resources { .. }
+            if *method != Method::GET =>
+        {
+            Page::WrongMethod
+        }
+        page => page,
     }
+}
+
+fn page_of(parts: &[&str]) -> Page {
     match parts {
         [""] => Page::Index,
         [probe @ ("healthz" | "livez" | "readyz"), check @ ..] => {
@@ -198,17 +215,18 @@ fn verb(method: &Method, target: &Target, query: &Query) -> Option<Verb> {
     let one = !target.name.is_empty();
     let whole = target.subresource.is_empty();
     match *method {
-        Method::GET | Method::HEAD if one && whole && query.flag("watch") => Some(Verb::Watch),
-        Method::GET | Method::HEAD if one => Some(Verb::Get),
-        Method::GET | Method::HEAD if query.flag("watch") => Some(Verb::Watch),
-        Method::GET | Method::HEAD => Some(Verb::List),
+        Method::GET if one && whole && query.flag("watch") => Some(Verb::Watch),
+        Method::GET if one => Some(Verb::Get),
+        Method::GET if query.flag("watch") => Some(Verb::Watch),
+        Method::GET => Some(Verb::List),
+        Method::POST if one && whole => None,
         Method::POST => Some(Verb::Create),
-        Method::PUT => Some(Verb::Update),
-        Method::PATCH => Some(Verb::Patch),
+        Method::PUT if one => Some(Verb::Update),
+        Method::PATCH if one => Some(Verb::Patch),
         Method::DELETE if one => Some(Verb::Delete),
         Method::DELETE => Some(Verb::DeleteCollection),
         // Only proxies take other methods, and name their verb after what they may do.
-        Method::OPTIONS if target.subresource == "proxy" => Some(Verb::Get),
+        Method::HEAD | Method::OPTIONS if target.subresource == "proxy" => Some(Verb::Get),
         _ => None,
     }
 }
@@ -273,6 +291,11 @@ mod tests {
         );
         check("GET /api/v1/nodes/n1/proxy/", expect!["Get /v1 nodes name=n1 sub=proxy rest=/"]);
         check("GET /api/v1/namespaces/web/pods/a/log/more", expect!["Unknown"]);
+        check("PUT /api/v1/nodes", expect!["WrongMethod"]);
+        check("POST /api/v1/nodes/n1", expect!["WrongMethod"]);
+        check("HEAD /api/v1/nodes", expect!["WrongMethod"]);
+        check("OPTIONS /api/v1/nodes", expect!["WrongMethod"]);
+        check("HEAD /api/v1/nodes/n1/proxy", expect!["Get /v1 nodes name=n1 sub=proxy"]);
     }
 
     #[test]
@@ -295,7 +318,10 @@ mod tests {
             "GET /openapi/v3/apis/apps/v1",
             expect![[r#"OpenApiV3 { group_version: Some("apis/apps/v1") }"#]],
         );
-        check("POST /version", expect!["Unknown"]);
+        check("POST /version", expect!["WrongMethod"]);
+        check("HEAD /apis/apps", expect!["WrongMethod"]);
+        check("POST /readyz", expect![[r#"Health { probe: "readyz", check: None }"#]]);
+        check("POST /nothing", expect!["Unknown"]);
         check("GET /nothing", expect!["Unknown"]);
     }
 }

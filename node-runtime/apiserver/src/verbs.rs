@@ -34,6 +34,11 @@ async fn run_verb(call: &Call, request: Request<Body>) -> Result<Response<Body>,
     if !call.target.subresource.is_empty() {
         return subresource::run(call, request).await;
     }
+    // All namespaces at once can only be read.
+    let reads = matches!(call.verb, Verb::List | Verb::Watch);
+    if call.kind.namespaced && call.target.namespace.is_empty() && !reads {
+        return Err(Status::wrong_method());
+    }
     if !call.kind.has_verb(call.verb.as_str()) {
         return Err(not_supported(&call.resource(), call.verb));
     }

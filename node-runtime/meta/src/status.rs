@@ -244,6 +244,12 @@ impl Status {
         Self::new(Reason::MethodNotAllowed, message).with_details(about(resource, ""))
     }
 
+    /// 405: something lives at the path, but not for the method.
+    pub fn wrong_method() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(Reason::MethodNotAllowed, message).with_details(Details::default())
+    }
+
     /// 410: it was there and will not come back.
     pub fn gone(message: impl Into<String>) -> Self {
         Self::new(Reason::Gone, message)

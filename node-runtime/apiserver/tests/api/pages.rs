@@ -124,3 +124,28 @@ async fn a_server_that_ends_ends_its_watches() {
     assert_eq!(watch.line().await, "END");
     tokio::time::timeout(PATIENCE, running).await.expect("in time").expect("no panic");
 }
+
+#[tokio::test]
+async fn methods_and_paths_that_nothing_answers_to() {
+    let api = Api::new().await;
+    let wrong = "405 MethodNotAllowed: the server does not allow this method on the requested \
+                 resource";
+    for what in [
+        "PUT /api/v1/nodes",
+        "POST /api/v1/nodes/n",
+        "BREW /api/v1/nodes",
+        "POST /version",
+        "POST /api/v1/configmaps",
+        "DELETE /api/v1/configmaps",
+    ] {
+        assert_eq!(api.ask(what, None).await.failure(), wrong, "{what}");
+    }
+    assert_eq!(api.get("/api/v1/foos").await.code, 404);
+    for what in ["HEAD /livez", "HEAD /api/v1/nodes", "GET /coffee", "GET /livez", "GET /api/"] {
+        let response = api.raw(User::admin(), what, Bytes::new(), &[]).await;
+        assert_eq!(response.headers()["cache-control"], "no-cache, private", "{what}");
+        assert!(response.headers().contains_key("audit-id"), "{what}");
+        let body = response.into_body().collect().await.expect("body").to_bytes();
+        assert_eq!(body.is_empty(), what.starts_with("HEAD"), "{what}");
+    }
+}
