@@ -99,17 +99,36 @@ pub(super) struct Bound {
     pub(super) exclusive: bool,
 }
 
-/// Limits of a count, both included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Limits of a count, both included. No count in a request is as large as the largest number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
-    pub(super) min: Option<u64>,
-    pub(super) max: Option<u64>,
+    min: u32,
+    max: u32,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Range { min: 0, max: u32::MAX }
+    }
 }
 
 impl Range {
     fn of(schema: &Map<String, Value>, min: &str, max: &str) -> Range {
-        let limit = |key: &str| schema.get(key).and_then(Value::as_u64);
-        Range { min: limit(min), max: limit(max) }
+        let limit = |key: &str| {
+            let limit = schema.get(key).and_then(Value::as_u64)?;
+            Some(u32::try_from(limit).unwrap_or(u32::MAX))
+        };
+        Range { min: limit(min).unwrap_or(0), max: limit(max).unwrap_or(u32::MAX) }
+    }
+
+    /// The lower limit, if `count` is below it.
+    pub(super) fn falls_below(self, count: u64) -> Option<u64> {
+        Some(u64::from(self.min)).filter(|min| count < *min)
+    }
+
+    /// The upper limit, if `count` is above it.
+    pub(super) fn exceeds(self, count: u64) -> Option<u64> {
+        Some(u64::from(self.max)).filter(|max| count > *max)
     }
 }
 

@@ -139,11 +139,11 @@ impl Walk {
 
     fn text(&mut self, checks: &Checks, text: &str) {
         let length = text.chars().count() as u64;
-        if let Some(max) = checks.length.max.filter(|max| length > *max) {
+        if let Some(max) = checks.length.exceeds(length) {
             let error = FieldError::too_long(&Path::new(self.path.as_str()), max as usize);
             self.errors.push(error);
         }
-        if let Some(min) = checks.length.min.filter(|min| length < *min) {
+        if let Some(min) = checks.length.falls_below(length) {
             self.invalid(text, &format!("should be at least {min} chars long"));
         }
         if let Some(pattern) = checks.pattern.as_ref().filter(|one| !one.matches(text)) {
@@ -186,10 +186,10 @@ impl Walk {
 
     fn list(&mut self, checks: &Checks, list: &[Value]) {
         let count = list.len() as u64;
-        if let Some(min) = checks.items.min.filter(|min| count < *min) {
+        if let Some(min) = checks.items.falls_below(count) {
             self.invalid(count, &format!("should have at least {min} items"));
         }
-        if let Some(max) = checks.items.max.filter(|max| count > *max) {
+        if let Some(max) = checks.items.exceeds(count) {
             let path = Path::new(self.path.as_str());
             self.errors.push(FieldError::too_many(&path, list.len(), max as usize));
         }
@@ -201,10 +201,10 @@ impl Walk {
 
     fn object(&mut self, checks: &Checks, map: &Map<String, Value>) {
         let count = map.len() as u64;
-        if let Some(min) = checks.properties.min.filter(|min| count < *min) {
+        if let Some(min) = checks.properties.falls_below(count) {
             self.invalid(count, &format!("should have at least {min} properties"));
         }
-        if let Some(max) = checks.properties.max.filter(|max| count > *max) {
+        if let Some(max) = checks.properties.exceeds(count) {
             let path = Path::new(self.path.as_str());
             self.errors.push(FieldError::too_many(&path, map.len(), max as usize));
         }
