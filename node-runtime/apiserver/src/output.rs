@@ -67,11 +67,10 @@ pub(crate) fn shape(resource: &Resource, output: Output, object: Value, columns:
 
 /// `PartialObjectMetadata` of an object.
 pub(crate) fn partial(mut object: Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": object["metadata"].take(),
-    })
+    let mut partial = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"});
+    // Moved: the macro would copy it.
+    partial["metadata"] = object["metadata"].take();
+    partial
 }
 
 /// A table with a row for each item.

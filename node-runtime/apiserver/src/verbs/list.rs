@@ -46,22 +46,23 @@ pub(crate) async fn list(call: &Call) -> Result<Response<Body>, Status> {
         .iter()
         .map(|entry| objects::read(kind, &entry.value, entry.modified))
         .collect();
-    let metadata = Value::Object(metadata(&found));
+    // Put together by hand: the macro would copy every item.
+    let list = |kind: &str, version: String, items: Vec<Value>| {
+        Value::Object(Map::from_iter([
+            ("kind".to_owned(), kind.into()),
+            ("apiVersion".to_owned(), version.into()),
+            ("metadata".to_owned(), metadata(&found).into()),
+            ("items".to_owned(), items.into()),
+        ]))
+    };
     let list = match call.output.shape {
-        Shape::Whole => json!({
-            "kind": kind.list_kind,
-            "apiVersion": kind.api_version(),
-            "metadata": metadata,
-            "items": items,
-        }),
-        Shape::Metadata => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata,
-            "items": items.into_iter().map(output::partial).collect::<Vec<_>>(),
-        }),
+        Shape::Whole => list(&kind.list_kind, kind.api_version(), items),
+        Shape::Metadata => {
+            let items = items.into_iter().map(output::partial).collect();
+            list("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned(), items)
+        }
         Shape::Table { version, include } => {
-            output::make_table(kind, version, include, &items, metadata)
+            output::make_table(kind, version, include, &items, metadata(&found).into())
         }
     };
     Ok(output::value(call, StatusCode::OK, &list))
