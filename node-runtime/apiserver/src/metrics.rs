@@ -18,7 +18,7 @@ use crate::body::Body;
 use crate::core::Core;
 use crate::deadline;
 use crate::route::{Action, Page, Query, Target, Verb};
-use families::{Access, Health, Requests, Streams, Webhooks};
+use families::{Access, Health, Policies, Requests, Streams, Webhooks};
 
 pub(crate) use collect::{render, render_health};
 pub(crate) use registry::{Family, Kind as MetricKind, Text};
@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     streams: Streams,
     access: Access,
     webhooks: Webhooks,
+    policies: Policies,
     health: Health,
 }
 
@@ -193,6 +194,21 @@ impl Metrics {
         self.webhooks.open.count(&[name, kind]);
     }
 
+    /// Counts a validation of a policy; `action` is what its binding made of it.
+    pub(crate) fn validated(
+        &self,
+        policy: &str,
+        binding: &str,
+        failed: bool,
+        action: &str,
+        took: Duration,
+    ) {
+        let error = if failed { "invalid_error" } else { "no_error" };
+        let labels = [policy, binding, error, action];
+        self.policies.checks.count(&labels);
+        self.policies.durations.observe(&labels, took.as_secs_f64());
+    }
+
     /// Notes the result of a health check.
     pub(crate) fn health(&self, probe: &str, name: &str, good: bool) {
         self.health.healthy.set(&[name, probe], if good { 1.0 } else { 0.0 });
@@ -200,7 +216,7 @@ impl Metrics {
         self.health.checks.count(&[name, probe, status]);
     }
 
-    fn families(&self) -> [&Family; 16] {
+    fn families(&self) -> [&Family; 18] {
         [
             &self.requests.aborts,
             &self.requests.total,
@@ -218,6 +234,8 @@ impl Metrics {
             &self.webhooks.durations,
             &self.webhooks.rejections,
             &self.webhooks.open,
+            &self.policies.checks,
+            &self.policies.durations,
         ]
     }
 }

@@ -57,6 +57,13 @@ pub(crate) struct Webhooks {
     pub(super) open: Family,
 }
 
+/// What validating admission policies say.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    pub(super) checks: Family,
+    pub(super) durations: Family,
+}
+
 /// Health checks.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -183,6 +190,26 @@ impl Default for Webhooks {
                 "[ALPHA] Failures of admission webhooks that were passed over.",
                 Kind::Counter,
                 &["name", "type"],
+            ),
+        }
+    }
+}
+
+impl Default for Policies {
+    fn default() -> Policies {
+        const LABELS: &[&str] = &["policy", "policy_binding", "error_type", "enforcement_action"];
+        Policies {
+            checks: Family::new(
+                "apiserver_validating_admission_policy_check_total",
+                "[BETA] Validations of admission policies, and what came of them.",
+                Kind::Counter,
+                LABELS,
+            ),
+            durations: Family::new(
+                "apiserver_validating_admission_policy_check_duration_seconds",
+                "[BETA] Seconds for a validation, on average over those of its policy.",
+                Kind::Histogram(&[0.000_000_5, 0.001, 0.01, 0.1, 1.0]),
+                LABELS,
             ),
         }
     }

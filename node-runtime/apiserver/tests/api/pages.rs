@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use minik_apiserver::User;
+use serde_json::json;
 
 use crate::harness::{Api, MAPS, PATIENCE, config_map};
 
@@ -147,5 +148,33 @@ async fn methods_and_paths_that_nothing_answers_to() {
         assert!(response.headers().contains_key("audit-id"), "{what}");
         let body = response.into_body().collect().await.expect("body").to_bytes();
         assert_eq!(body.is_empty(), what.starts_with("HEAD"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_what_policies_say() {
+    let api = Api::new().await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+            "resources": ["configmaps"],
+        }]},
+        "validations": [{"expression": "object.metadata.name != 'bad'"}],
+    }});
+    let binding = json!({"metadata": {"name": "b"}, "spec": {
+        "policyName": "p", "validationActions": ["Deny"],
+    }});
+    api.post(&format!("{group}/validatingadmissionpolicies"), policy).await.ok();
+    api.post(&format!("{group}/validatingadmissionpolicybindings"), binding).await.ok();
+    assert_eq!(api.post(MAPS, config_map("bad")).await.code, 422);
+    api.post(MAPS, config_map("good")).await.ok();
+    let (_, all) = text(&api, "/metrics").await;
+    for action in ["allow", "deny"] {
+        let line = format!(
+            "apiserver_validating_admission_policy_check_total{{policy=\"p\",policy_binding=\"b\",\
+             error_type=\"no_error\",enforcement_action=\"{action}\"}} 1\n"
+        );
+        assert!(all.contains(&line), "{line} is not in\n{all}");
     }
 }

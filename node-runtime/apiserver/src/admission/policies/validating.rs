@@ -1,5 +1,8 @@
 //! Asks the validating policies: what they do not like is denied, warned about or noted.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use minik_api::admission::Objects;
 use minik_cel::Value as Outcome;
 use minik_cel::{Bindings, Budget};
@@ -31,6 +34,10 @@ struct Denial<'p> {
 struct Findings {
     /// Messages and reasons of what was not so, with the place of its validation.
     wrong: Vec<(usize, String, String)>,
+    /// Validations that could not be evaluated.
+    failed: BTreeSet<usize>,
+    /// Its conditions say that it is not about this request.
+    skipped: bool,
     /// For the audit log.
     annotations: Vec<(String, String)>,
     /// Values for the audit log that could not be made.
@@ -79,7 +86,9 @@ async fn ask<'p>(
         let shown = shown.objects();
         let facts = facts(question, policy, matched, shown, &namespace, param.as_ref());
         let rights = Rights(question.call);
+        let began = Instant::now();
         let findings = evaluate(policy, facts.bindings(&rights));
+        count(question, policy, binding, &findings, began.elapsed());
         for (index, message, reason) in findings.wrong {
             let told = Told { question, policy, binding, index, message: &message };
             if told.tell() {
@@ -95,6 +104,38 @@ async fn ask<'p>(
         }
     }
     Ok(denials)
+}
+
+/// Counts what came of the validations of a policy.
+fn count(
+    question: &Question<'_>,
+    policy: &Policy,
+    binding: &Binding,
+    findings: &Findings,
+    took: Duration,
+) {
+    if findings.skipped {
+        return;
+    }
+    let metrics = &question.call.core.metrics;
+    let all = policy.compiled().validations.len();
+    let each = took / u32::try_from(all.max(1)).unwrap_or(u32::MAX);
+    let wrong: BTreeSet<usize> = findings.wrong.iter().map(|(index, ..)| *index).collect();
+    for index in 0..all.max(wrong.len()) {
+        let failed = findings.failed.contains(&index);
+        let noted = |action| metrics.validated(&policy.name, &binding.name, failed, action, each);
+        if !wrong.contains(&index) {
+            noted("allow");
+            continue;
+        }
+        for action in &binding.actions {
+            noted(match action {
+                Action::Deny => "deny",
+                Action::Warn => "warn",
+                Action::Audit => "audit",
+            });
+        }
+    }
 }
 
 /// Something that was not so, and whom to tell.
@@ -164,9 +205,13 @@ fn evaluate<'a>(policy: &'a Policy, bindings: Bindings<'a>) -> Findings {
     let failed = |index: usize, why: String| (index, why, String::new());
     match compiled.conditions.hold(&bindings) {
         Ok(true) => {}
-        Ok(false) => return findings,
+        Ok(false) => {
+            findings.skipped = true;
+            return findings;
+        }
         Err(why) => {
             if !policy.ignores_failures {
+                findings.failed.insert(0);
                 findings.wrong.push(failed(0, why));
             }
             return findings;
@@ -180,12 +225,18 @@ fn evaluate<'a>(policy: &'a Policy, bindings: Bindings<'a>) -> Findings {
                 let message = message(validation, &bindings, &mut budget);
                 findings.wrong.push((index, message, validation.reason.clone()));
             }
-            Err(_) if policy.ignores_failures => {}
+            Err(_) if policy.ignores_failures => {
+                findings.failed.insert(index);
+            }
             Err(Failure::Budget(why)) => {
+                findings.failed.insert(index);
                 findings.wrong.push(failed(index, why));
                 break;
             }
-            Err(Failure::Expression(why)) => findings.wrong.push(failed(index, why)),
+            Err(Failure::Expression(why)) => {
+                findings.failed.insert(index);
+                findings.wrong.push(failed(index, why));
+            }
         }
     }
     annotate(policy, compiled, &bindings, &mut findings);
