@@ -27,7 +27,6 @@ use minik_meta::{GroupResource, Status, object};
 use serde_json::Value;
 
 use crate::alloc::Lease;
-use crate::bootstrap::SERVICE_CIDR;
 use crate::call::Call;
 use crate::verbs::delete;
 use crate::verbs::write::Part;
@@ -189,12 +188,6 @@ pub(crate) async fn check_create(call: &Call, object: &Value) -> Result<(), Stat
     pod_security::check_namespace(call, None, object)?;
     escalation::check(call, None, object)?;
     certificates::check_create(call, object)?;
-    if call.kind.is("networking.k8s.io", "ServiceCIDR") && object::name(object) != SERVICE_CIDR {
-        call.warn(
-            "this ServiceCIDR is kept but not used: Services get their addresses from the \
-             ServiceCIDR \"kubernetes\" only",
-        );
-    }
     let question = || Question::new(call, Operation::Create, object::name(object));
     judge(call, question, Objects { new: Some(object), old: None }).await
 }

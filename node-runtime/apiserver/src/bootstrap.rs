@@ -24,7 +24,7 @@ use crate::objects;
 const NAMESPACES: &[&str] = &["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Name of the ServiceCIDR that every cluster has.
-pub(crate) const SERVICE_CIDR: &str = "kubernetes";
+const SERVICE_CIDR: &str = "kubernetes";
 
 /// Writes what is missing. Objects that exist stay as their owners changed them, except the
 /// built-in roles, whose rules follow the program (unless they opt out by annotation).
@@ -100,7 +100,8 @@ async fn keep_one(core: &Core, key: String) {
     }
 }
 
-fn stamp(resource: &Resource, value: &mut Value, now: &str) {
+/// Gives a new object what every stored one has.
+pub(crate) fn stamp(resource: &Resource, value: &mut Value, now: &str) {
     minik_api::default(resource, value);
     let metadata = object::metadata_mut(value);
     metadata.insert("uid".to_owned(), names::new_uid().into());

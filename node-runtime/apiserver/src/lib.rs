@@ -44,6 +44,7 @@ mod route;
 mod rules;
 mod server;
 mod service;
+mod service_addresses;
 mod subresource;
 mod tls;
 mod user;

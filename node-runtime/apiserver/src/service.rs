@@ -20,7 +20,7 @@ use crate::core::Core;
 use crate::pipeline::{self, Caller};
 use crate::server::{Listener, serve};
 use crate::user::User;
-use crate::{aggregation, bootstrap, definitions, expiry, fairness};
+use crate::{aggregation, bootstrap, definitions, expiry, fairness, service_addresses};
 
 /// A bound server that has not accepted a connection yet.
 pub struct ApiServer {
@@ -60,6 +60,7 @@ impl ApiServer {
         chores.spawn(type_check::run(Arc::clone(&self.core), stop.clone()));
         chores.spawn(aggregation::run(Arc::clone(&self.core), stop.clone()));
         chores.spawn(fairness::keep::run(Arc::clone(&self.core), stop.clone()));
+        chores.spawn(service_addresses::run(Arc::clone(&self.core), stop.clone()));
         if let Some(kind) = self.core.kinds.find("rbac.authorization.k8s.io", "v1", "clusterroles")
         {
             chores.spawn(aggregate::run(store.clone(), kind, stop.clone()));

@@ -26,6 +26,7 @@ mod quota;
 mod replica_set;
 mod root_ca;
 mod service_account;
+mod service_cidr;
 mod share;
 mod stateful_set;
 mod storage;
@@ -114,6 +115,7 @@ pub(crate) const CONTROLLERS: &[(&str, Start)] = &[
     (node::lifecycle::NAME, node::lifecycle::start),
     (node::eviction::NAME, node::eviction::start),
     (load_balancer::NAME, load_balancer::start),
+    (service_cidr::NAME, service_cidr::start),
     (pod_garbage::NAME, pod_garbage::start),
     (storage::claims::NAME, storage::claims::start),
     (storage::volumes::NAME, storage::volumes::start),

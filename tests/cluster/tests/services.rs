@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Endpoints, Node, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use minik_reconcile::KeyOf;
@@ -81,5 +82,42 @@ async fn a_token_secret_is_filled_and_goes_with_its_account() {
     .await;
     accounts.delete("robot", &DeleteParams::default()).await.expect("deleted");
     gone(&secrets, "robot-token").await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn services_get_addresses_of_ranges_that_are_added() {
+    let cluster = Cluster::start().await.expect("a cluster");
+    let client = cluster.admin();
+    let (post, delete) = (PostParams::default(), DeleteParams::default());
+    let ranges: Api<ServiceCIDR> = Api::all(client.clone());
+    let addresses: Api<IPAddress> = Api::all(client.clone());
+    let services: Api<Service> = Api::namespaced(client.clone(), "default");
+    until(&addresses, "10.96.0.1", "the address of the API has its object", |_| true).await;
+
+    let wanted: Service = yaml_like(json!({ "metadata": { "name": "far" },
+        "spec": { "clusterIP": "203.0.113.10", "ports": [{ "port": 80 }] } }));
+    let refused = services.create(&post, &wanted).await.expect_err("no such range yet");
+    assert!(refused.to_string().contains("does not match the current range"), "{refused}");
+    let range: ServiceCIDR = yaml_like(json!({ "metadata": { "name": "more" },
+        "spec": { "cidrs": ["203.0.113.0/24"] } }));
+    ranges.create(&post, &range).await.expect("it is made");
+    let status = |range: &ServiceCIDR| {
+        let conditions = range.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().find(|one| one.type_ == "Ready").map(|one| one.status.clone())
+    };
+    let ready = |range: &ServiceCIDR| status(range).as_deref() == Some("True");
+    until(&ranges, "more", "it is ready", ready).await;
+    services.create(&post, &wanted).await.expect("now it is in a range");
+    let address = until(&addresses, "203.0.113.10", "its object is made", |_| true).await;
+    let parent = address.spec.parent_ref;
+    assert_eq!((&*parent.resource, &*parent.name), ("services", "far"));
+
+    ranges.delete("more", &delete).await.expect("deletion begins");
+    let waits = |range: &ServiceCIDR| status(range).as_deref() == Some("False");
+    until(&ranges, "more", "it waits for its address", waits).await;
+    services.delete("far", &delete).await.expect("deleted");
+    gone(&addresses, "203.0.113.10").await;
+    gone(&ranges, "more").await;
     cluster.stop().await;
 }
