@@ -34,11 +34,12 @@ fn run(focus: &str, skip: &str) -> Result<bool, Box<dyn Error>> {
     let suite =
         suite.canonicalize().map_err(|_| "run `make conformance`, which builds the suite")?;
     let lab = Lab::new("conformance");
-    say(&lab.minik("start --driver=qemu --cpus 2 --memory 4g --wait=all").ok());
+    say("starting a machine");
+    lab.minik("start --driver=qemu --cpus 2 --memory 4g --wait=all").ok();
     let file = lab.path("image.tar");
     for image in images(&suite)? {
         image.write(&file)?;
-        say(&lab.minik(&format!("image load {}", file.display())).ok());
+        lab.minik(&format!("image load {}", file.display())).ok();
     }
     let mut outcome = Outcome::default();
     let parts = [
@@ -46,6 +47,7 @@ fn run(focus: &str, skip: &str) -> Result<bool, Box<dyn Error>> {
         Part { name: "serial", beside: "1", labels: "Serial" },
     ];
     for part in parts {
+        say(&format!("running specs; {}/{}.log tells of each", suite.display(), part.name));
         let report = part.run(&lab, &suite, focus, skip)?;
         outcome.add(&serde_json::from_slice(&std::fs::read(report)?)?);
     }
