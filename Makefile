@@ -61,7 +61,7 @@ e2e: ## The tests on real machines
 	cargo test --locked -p minik-e2e --test '*' --no-run
 	.ci/rootlike cargo test --locked -p minik-e2e --test '*' -- --test-threads=1
 
-conformance: setup ## Upstream's conformance suite, the areas of the API, on a machine: an hour
+conformance: setup ## Upstream's conformance suite, the areas of the API, on a machine: 10 minutes after the build
 	.ci/conformance-suite
 	cargo build --locked --release -p minik-e2e --bin conformance
 	.ci/rootlike target/release/conformance
