@@ -1,6 +1,7 @@
 //! Rules of configuration, storage, access, quota and policy kinds.
 
 mod access;
+mod flow_control;
 mod storage;
 
 use minik_meta::{FieldError, names, object};
@@ -31,6 +32,7 @@ pub(super) fn validate(group: &str, kind: &str, object: &At<'_>, errors: &mut Er
             errors.require(&object.get("provisioner"));
         }
         ("rbac.authorization.k8s.io", _) => access::validate(kind, object, errors),
+        ("flowcontrol.apiserver.k8s.io", _) => flow_control::validate(kind, object, errors),
         ("policy", "PodDisruptionBudget") => disruption_budget(&object.get("spec"), errors),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(&object.get("spec"), errors),
         ("coordination.k8s.io", "Lease") => {

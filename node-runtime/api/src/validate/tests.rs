@@ -520,3 +520,77 @@ fn ranges_of_services() {
         ]],
     );
 }
+
+#[test]
+fn flow_schemas() {
+    let schema = |spec: Value, expected: Expect| {
+        check("flowcontrol.apiserver.k8s.io", "FlowSchema", json!({"spec": spec}), expected);
+    };
+    let subject = json!({"kind": "User", "user": {"name": "*"}});
+    let resources =
+        json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true});
+    schema(
+        json!({"priorityLevelConfiguration": {"name": "a"}, "matchingPrecedence": 9,
+            "rules": [{"subjects": [subject], "resourceRules": [resources]}]}),
+        expect!["ok"],
+    );
+    schema(
+        json!({"priorityLevelConfiguration": {"name": ""}, "matchingPrecedence": 1}),
+        expect![[
+            r#"FlowSchema.flowcontrol.apiserver.k8s.io "x" is invalid: [spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1, spec.priorityLevelConfiguration.name: Required value: must reference a priority level]"#
+        ]],
+    );
+    schema(
+        json!({"priorityLevelConfiguration": {"name": "a"}, "matchingPrecedence": 10001, "rules": [{}]}),
+        expect![[
+            r#"FlowSchema.flowcontrol.apiserver.k8s.io "x" is invalid: [spec.matchingPrecedence: Invalid value: 10001: must not be greater than 10000, spec.rules[0].subjects: Required value: subjects must contain at least one value, spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty]"#
+        ]],
+    );
+    schema(
+        json!({"priorityLevelConfiguration": {"name": "a"}, "rules": [{
+            "subjects": [
+                {"kind": "Group", "user": {"name": "u"}}, {"kind": "Robot"},
+                {"kind": "ServiceAccount", "serviceAccount": {"name": "A"}}],
+            "resourceRules": [{"verbs": ["fly"], "apiGroups": ["*", "a"], "namespaces": ["A"]}],
+            "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["a", "/a*", "/*/b", "/a/*", "/é"]}],
+        }]}),
+        expect![[
+            r#"FlowSchema.flowcontrol.apiserver.k8s.io "x" is invalid: [spec.rules[0].subjects[0].group: Required value: group is required when subject kind is 'Group', spec.rules[0].subjects[0].user: Forbidden: user is forbidden when subject kind is not 'User', spec.rules[0].subjects[1].kind: Unsupported value: "Robot": supported values: "Group", "ServiceAccount", "User", spec.rules[0].subjects[2].serviceAccount.name: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'), spec.rules[0].subjects[2].serviceAccount.namespace: Required value: must specify namespace for service account, spec.rules[0].resourceRules[0].verbs: Unsupported value: ["fly"]: supported values: "create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch", spec.rules[0].resourceRules[0].apiGroups: Invalid value: ["*","a"]: if '*' is present, must not specify other api groups, spec.rules[0].resourceRules[0].resources: Required value: resource rules must supply at least one resource, spec.rules[0].resourceRules[0].namespaces[0]: Invalid value: "A": each member of this list must be '*' or a DNS-1123 label; a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?'), spec.rules[0].nonResourceRules[0].nonResourceURLs[0]: Invalid value: "a": must start with slash, spec.rules[0].nonResourceRules[0].nonResourceURLs[1]: Invalid value: "/a*": wildcard can only do suffix matching, spec.rules[0].nonResourceRules[0].nonResourceURLs[2]: Invalid value: "/*/b": wildcard can only do suffix matching]"#
+        ]],
+    );
+}
+
+#[test]
+fn priority_levels() {
+    let level = |spec: Value, expected: Expect| {
+        let kind = "PriorityLevelConfiguration";
+        check("flowcontrol.apiserver.k8s.io", kind, json!({"spec": spec}), expected);
+    };
+    let limited = |queuing: Value| json!({"type": "Limited", "limited": {"limitResponse": {"type": "Queue", "queuing": queuing}}});
+    level(limited(json!({"queues": 64, "handSize": 6, "queueLengthLimit": 50})), expect!["ok"]);
+    level(
+        limited(json!({"queues": 10_000_000, "handSize": 1_000_000})),
+        expect![[
+            r#"PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io "x" is invalid: spec.limited.limitResponse.queuing.handSize: Invalid value: 1000000: required entropy bits of deckSize 10000000 and handSize 1000000 should not be greater than 60"#
+        ]],
+    );
+    level(
+        limited(json!({"queues": 2, "handSize": 3, "queueLengthLimit": -1})),
+        expect![[
+            r#"PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io "x" is invalid: [spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: -1: must be positive, spec.limited.limitResponse.queuing.handSize: Invalid value: 3: should not be greater than queues (2)]"#
+        ]],
+    );
+    level(
+        json!({"type": "Limited", "exempt": {}, "limited": {"lendablePercent": 101, "borrowingLimitPercent": -1,
+            "nominalConcurrencyShares": -2, "limitResponse": {"type": "Reject", "queuing": {}}}}),
+        expect![[
+            r#"PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io "x" is invalid: [spec.exempt: Forbidden: must be nil if the type is Limited, spec.limited.nominalConcurrencyShares: Invalid value: -2: must be a non-negative integer, spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive, spec.limited.borrowingLimitPercent: Invalid value: -1: if specified, must be a non-negative integer, spec.limited.limitResponse.queuing: Forbidden: must be nil if limited.limitResponse.type is not Limited]"#
+        ]],
+    );
+    level(
+        json!({"type": "Exempt"}),
+        expect![[
+            r#"PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io "x" is invalid: spec.type: Invalid value: "Exempt": must be 'Exempt' if and only if `name` is 'exempt'"#
+        ]],
+    );
+}
