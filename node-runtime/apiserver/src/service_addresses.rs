@@ -3,6 +3,7 @@
 //! Addresses are given out by what Services hold, so these objects only tell of it, to people and to
 //! whoever looks after the ranges.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -56,17 +57,18 @@ impl Task<'_> {
 
     /// Brings all objects to what Services hold.
     async fn level(&self) {
+        let owners: HashMap<_, _> = self.core.allocator.owners().into_iter().collect();
         let page = self.core.store.list(&objects::prefix(self.kind, ""), &ListOptions::default());
         for entry in page.map(|page| page.entries).unwrap_or_default() {
             let name = entry.key.rsplit('/').next().unwrap_or_default();
             if let Ok(address) = name.parse()
-                && self.core.allocator.owner(address).is_none()
+                && !owners.contains_key(&address)
             {
                 self.remove(address).await;
             }
         }
-        for (address, owner) in self.core.allocator.owners() {
-            self.make(address, &owner).await;
+        for (address, owner) in &owners {
+            self.make(*address, owner).await;
         }
     }
 
