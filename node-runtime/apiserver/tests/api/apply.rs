@@ -38,9 +38,13 @@ const WHOLE: &str = "{replicas: 2, selector: {matchLabels: {app: web}}, template
                      {labels: {app: web}}, spec: {containers: [{name: c, image: x, ports: \
                      [{containerPort: 80}]}]}}}";
 
-/// `manager operation version [via subresource]: fields`, one owner a line, without times.
+/// `manager operation version [via subresource]: fields`, one owner a line, without times: owners of
+/// the same operation are by time, then by name, and a second may end between two requests.
 fn owners(object: &Value) -> String {
-    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    let mut entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    for same in entries.chunk_by_mut(|a, b| a["operation"] == b["operation"]) {
+        same.sort_by_key(|entry| entry["manager"].to_string());
+    }
     let lines = entries.iter().map(|entry| {
         let text = |key: &str| entry[key].as_str().unwrap_or_default();
         assert_eq!(text("fieldsType"), "FieldsV1");
